@@ -1,0 +1,57 @@
+// Runs vitest over all projects and ends with one line, 'N passed, N failed'. Arguments go to vitest:
+// `npm test -- test/domain/plan.test.ts`.
+
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const scratch = mkdtempSync(join(tmpdir(), 'tcr-report-'));
+const reportFile = join(scratch, 'report.json');
+
+const exitCode = await runVitest(process.argv.slice(2));
+const totals = count(readReport(), exitCode);
+rmSync(scratch, { recursive: true, force: true });
+
+const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
+process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;
+console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
+
+/** Resolves to vitest's exit code; 1 when a signal ended it or it did not start. */
+function runVitest(args) {
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
+  const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], { cwd: root, stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+  return new Promise((resolve) => {
+    child.on('error', () => resolve(1));
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
+}
+
+function readReport() {
+  try {
+    return JSON.parse(readFileSync(reportFile, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * A file that fails outside its tests (does not load, a hook throws) counts as one failure, and so does what
+ * only the exit code tells: an unhandled error, a crash. A green line must mean that nothing went wrong.
+ */
+function count(report, exitCode) {
+  if (report === undefined) return { passed: 0, failed: 1, skipped: 0 };
+  const failedOutsideTests = report.testResults.filter(
+    (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
+  ).length;
+  const failed = report.numFailedTests + failedOutsideTests;
+  return {
+    passed: report.numPassedTests,
+    failed: failed === 0 && exitCode !== 0 ? 1 : failed,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}

@@ -1,0 +1,94 @@
+import type { Report } from '../domain/report.js';
+import type { Plan, PlanItem } from '../domain/plan.js';
+import type { Policy } from '../domain/policy.js';
+import type { BackupRequest, RecoveryRequest } from '../domain/request.js';
+import type { NodeRef } from '../domain/topology.js';
+import type { Ports } from '../ports.js';
+import * as backups from './backup.js';
+import { liftFence, raiseFence } from './fence.js';
+import { finishNode } from './finish.js';
+import { inLanes } from './observe-node.js';
+import { planRecovery } from './plan-recovery.js';
+import { restoreData } from './restore-data.js';
+import { createObjects, restoreReplica } from './restore-replica.js';
+import { runStep } from './runtime.js';
+import { validateTable, type Validation } from './validate.js';
+import { verifyParts } from './verify-parts.js';
+
+/** Which recovery, and the hash of the plan that was approved: goes into every ledger entry. */
+export interface Run {
+  cluster: string;
+  recovery: string;
+  plan: string;
+}
+
+export interface UnitInput {
+  run: Run;
+  item: PlanItem;
+  embedded: boolean;
+  evidence: 'manifest' | 'backup' | null;
+}
+
+export type ValidationResult = Validation & { key: string };
+
+/** The activities, with the systems injected. The names are part of the contract with recorded histories. */
+export function createActivities(ports: Ports) {
+  const patience = (cluster: string) => ports.cluster(cluster).policy.unavailableDeadlineSeconds;
+  const step = <T>(cluster: string, body: Parameters<typeof runStep<T>>[1]) => runStep(ports.clusterNames().includes(cluster) ? patience(cluster) : 0, body);
+  return {
+    async getPolicy({ cluster }: { cluster: string }): Promise<{ policy: Policy; nodes: NodeRef[]; searchAttributes: boolean }> {
+      return runStep(0, async () => ({ policy: ports.cluster(cluster).policy, nodes: ports.cluster(cluster).topology.nodes, searchAttributes: ports.searchAttributes }));
+    },
+    async planRecovery(request: RecoveryRequest): Promise<Plan> {
+      return step(request.cluster, () => planRecovery(ports, request));
+    },
+    async fenceNode({ run, node }: { run: Run; node: NodeRef }): Promise<{ streamingTables: number }> {
+      return step(run.cluster, (context) => raiseFence(ports.cluster(run.cluster).node(node.name), run, context));
+    },
+    async createDatabases({ run, node, statements }: { run: Run; node: NodeRef; statements: string[] }): Promise<void> {
+      return step(run.cluster, async () => {
+        for (const statement of statements) await ports.cluster(run.cluster).node(node.name).execute(statement);
+      });
+    },
+    async restoreTableData({ run, item }: UnitInput) {
+      return step(run.cluster, (context) => restoreData(ports, run.cluster, item, run, context));
+    },
+    async verifyTableParts({ run, item, evidence, embedded }: UnitInput) {
+      return step(run.cluster, (context) => verifyParts(ports, run.cluster, item, evidence, embedded, context));
+    },
+    async restoreTableReplica({ run, item, embedded }: UnitInput) {
+      return step(run.cluster, (context) => restoreReplica(ports, run.cluster, item, embedded, context));
+    },
+    async createObjects({ run, items }: { run: Run; items: PlanItem[] }) {
+      return step(run.cluster, (context) => createObjects(ports, run.cluster, items, context));
+    },
+    async validateTables({ run, items }: { run: Run; items: (Omit<UnitInput, 'run' | 'evidence'> & { key: string })[] }): Promise<ValidationResult[]> {
+      return step(run.cluster, (context) =>
+        inLanes(items, ports.cluster(run.cluster).policy.lanesPerNode, async ({ item, embedded, key }) => ({ key, ...(await validateTable(ports, run.cluster, item, embedded, context)) })),
+      );
+    },
+    async finishNode({ run, node }: { run: Run; node: NodeRef }) {
+      return step(run.cluster, () => finishNode(ports.cluster(run.cluster).node(node.name), run, ports.cluster(run.cluster).policy));
+    },
+    async liftFence({ run, node }: { run: Run; node: NodeRef }): Promise<string> {
+      return step(run.cluster, () => liftFence(ports.cluster(run.cluster).node(node.name)));
+    },
+    async saveReport({ id, report }: { id: string; report: Report }): Promise<string> {
+      return runStep(0, () => ports.reports.save(id, report));
+    },
+    async listBackupNodes({ cluster, to }: BackupRequest): Promise<NodeRef[]> {
+      return runStep(0, async () => {
+        backups.findRepository(ports.cluster(cluster), to);
+        return backups.backupNodes(ports.cluster(cluster));
+      });
+    },
+    async backupShard({ run, node }: { run: backups.BackupRun; node: NodeRef }) {
+      return step(run.cluster, (context) => backups.backupShard(ports, run, node, context));
+    },
+    async recordBackup(run: backups.BackupRun): Promise<void> {
+      return step(run.cluster, () => backups.recordBackup(ports, run));
+    },
+  };
+}
+
+export type Activities = ReturnType<typeof createActivities>;

@@ -1,0 +1,151 @@
+import { RecoveryError } from '../domain/errors.js';
+import { tableKind, type NodeFacts, type PartsDigest, type TableDefinition } from '../domain/inventory.js';
+import { MANIFEST_VERSION, type BackupContents, type Manifest, type ManifestTable } from '../domain/manifest.js';
+import { literal, quote, tableKey } from '../domain/names.js';
+import { parseBackupRef } from '../domain/request.js';
+import { z } from 'zod';
+import { ServerError, type BackupRepository, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
+import { parseManifest } from './manifest-codec.js';
+import * as queries from './queries.js';
+import { toDigest } from './unit.js';
+
+/** The catalogue of finished backups: an entry in every node's ledger, so that it outlives a lost shard. */
+const catalogueEntry = z.object({ repository: z.string(), name: z.string(), takenAt: z.string() });
+export type CatalogueEntry = z.infer<typeof catalogueEntry>;
+
+export async function backupCatalogue(cluster: ClusterPorts, nodes: string[]): Promise<CatalogueEntry[]> {
+  const found = new Map<string, CatalogueEntry>();
+  for (const name of nodes) {
+    const node = cluster.node(name);
+    const [ledger] = await node.query<{ found: string }>(queries.HAS_LEDGER);
+    if (Number(ledger?.found) === 0) continue;
+    for (const row of await node.query<{ detail: string }>(queries.LEDGER_OF_KIND, { params: { kind: 'backup' } })) {
+      const entry = catalogueEntry.safeParse(parseJson(row.detail));
+      if (entry.success) found.set(`${entry.data.repository}/${entry.data.name}`, entry.data);
+    }
+  }
+  return [...found.values()].sort((a, b) => (a.takenAt < b.takenAt ? 1 : -1));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+export async function resolveBackup(cluster: ClusterPorts, ref: string, nodes: string[]): Promise<{ repository: BackupRepository; name: string }> {
+  const wanted = parseBackupRef(ref);
+  const repository = (name: string) => {
+    const found = cluster.repositories.find((candidate) => candidate.name === name);
+    if (!found) throw new RecoveryError('BACKUP_UNKNOWN', `no backup repository ${name.slice(0, 100)} in the configuration`, { field: 'backup', objects: cluster.repositories.map((each) => each.name) });
+    return found;
+  };
+  if (wanted.repository !== null && wanted.name !== null) return { repository: repository(wanted.repository), name: wanted.name };
+  if (wanted.repository !== null) repository(wanted.repository);
+  const entry = (await backupCatalogue(cluster, nodes)).find((candidate) => wanted.repository === null || candidate.repository === wanted.repository);
+  if (!entry) throw new RecoveryError('BACKUP_UNKNOWN', 'no finished backup is known to the nodes that are up; name it as REPO/NAME', { field: 'backup' });
+  return { repository: repository(entry.repository), name: entry.name };
+}
+
+const NOT_FOUND = new Set([599, 598, 107, 76, 479]);
+
+/** Reads what a backup holds for one shard. The backup is mounted read-only with the engine `Backup`, and unmounted. */
+export async function inspectBackup(ports: Ports, cluster: ClusterPorts, repository: BackupRepository, name: string, at: NodeFacts, known: string[]): Promise<BackupContents> {
+  const shard = at.node.shard;
+  const node = cluster.node(at.node.name);
+  const destination = repository.destination(shard, name);
+  const lines = await readManifestLines(ports, node, repository.manifestDestination(shard, name), name);
+  if (lines) {
+    const manifest = parseManifest(lines, ports.sha256);
+    refuseMismatch(manifest, cluster.topology.cluster, shard, name);
+    return { evidence: 'manifest', repository: repository.name, name, destination, takenAt: manifest.takenAt, tables: manifest.tables, databases: manifest.databases, unfinishedMutations: manifest.unfinishedMutations, keeperState: manifest.keeperState };
+  }
+  const tables: ManifestTable[] = [];
+  for (const database of known) {
+    const found = await mounted(ports, node, database, destination, (mount) => readMounted(ports, node, mount, database));
+    for (const table of found ?? []) tables.push({ ...table, uuid: namedUuid(ports, `${cluster.topology.cluster}/${shard}/${tableKey(table)}/${name}`) });
+  }
+  if (tables.length === 0)
+    throw new RecoveryError('BACKUP_UNKNOWN', `nothing is readable at ${destination} for shard ${shard}`, { field: 'backup', objects: [destination] });
+  return { evidence: 'backup', repository: repository.name, name, destination, takenAt: '', tables, databases: [], unfinishedMutations: [], keeperState: [] };
+}
+
+function refuseMismatch(manifest: Manifest, cluster: string, shard: string, backup: string): void {
+  if (manifest.version > MANIFEST_VERSION) throw new RecoveryError('MANIFEST_NEWER', `the manifest has version ${manifest.version}, this program knows ${MANIFEST_VERSION}`);
+  for (const [field, expected] of [['cluster', cluster], ['shard', shard], ['backup', backup]] as const)
+    if (manifest[field] !== expected)
+      throw new RecoveryError('MANIFEST_MISMATCH', `the manifest says ${field} ${manifest[field].slice(0, 100)}, expected ${expected}`, { field: `manifest.${field}` });
+}
+
+/** A UUID that is the same whenever the same table of the same backup is planned. Version 8: a custom one (RFC 9562). */
+function namedUuid(ports: Ports, text: string): string {
+  const hex = ports.sha256(text);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
+const mountName = (ports: Ports, text: string) => `_recovery_mount_${ports.sha256(text).slice(0, 12)}_${Math.floor(performance.now() * 1000).toString(36)}`;
+
+/** Mounts one database of a backup, reads, unmounts. Null: the backup or the database in it is not there. */
+export async function mounted<T>(ports: Ports, node: ClickHouseNode, database: string, destination: string, read: (mount: string) => Promise<T>): Promise<T | null> {
+  const mount = mountName(ports, `${destination}/${database}`);
+  try {
+    await node.execute(`CREATE DATABASE ${quote(mount)} ENGINE = Backup(${literal(database)}, ${destination})`);
+  } catch (error) {
+    if (error instanceof ServerError && NOT_FOUND.has(error.code)) return null;
+    if (error instanceof ServerError) throw new RecoveryError('MANIFEST_INVALID', `the backup cannot be read: ${error.message}`.slice(0, 400));
+    throw error;
+  }
+  try {
+    return await read(mount);
+  } catch (error) {
+    if (error instanceof ServerError && NOT_FOUND.has(error.code)) return null;
+    throw error;
+  } finally {
+    await node.execute(`DROP DATABASE IF EXISTS ${quote(mount)}`);
+  }
+}
+
+async function readManifestLines(ports: Ports, node: ClickHouseNode, destination: string, backup: string): Promise<string[] | null> {
+  return mounted(ports, node, '_recovery', destination, async (mount) => {
+    const tables = await node.query<{ name: string }>(`SELECT name FROM system.tables WHERE database = {mount:String}`, { params: { mount } });
+    const table = tables[0]?.name;
+    if (tables.length === 0 || table === undefined) return null;
+    try {
+      const rows = await node.query<{ text: string }>(`SELECT text FROM ${quote(mount)}.${quote(table)} ORDER BY n`, { timeoutMs: 120_000 });
+      return rows.map((row) => row.text);
+    } catch (error) {
+      if (error instanceof ServerError) throw new RecoveryError('MANIFEST_INVALID', `the manifest of ${backup} cannot be read: ${error.message}`.slice(0, 400));
+      throw error;
+    }
+  });
+}
+
+/** Definitions and parts of a mounted backup. `Replicated` and UUID are not shown there. */
+export async function readMounted(_ports: Ports, node: ClickHouseNode, mount: string, database: string): Promise<ManifestTable[]> {
+  const definitions = await node.query<TableDefinition>(queries.TABLES, { params: { databases: [mount] } });
+  const digests = await mountedDigests(node, mount);
+  return definitions.map((definition) => {
+    const engineFull = definition.engineFull.replace(/(?:,)? ?storage_policy = '__database_backup(?:[^'\\]|\\.)*'/, '').replace(/ SETTINGS *$/, '');
+    const createQuery = definition.createQuery.replace(` ENGINE = ${definition.engineFull}`, ` ENGINE = ${engineFull}`);
+    const found = digests.get(definition.table);
+    return {
+      ...definition,
+      database,
+      engineFull,
+      createQuery,
+      parts: tableKind(definition.engine) === 'object' ? null : (found?.parts ?? { parts: 0, rows: 0, digest: '0' }),
+      partitionIds: found?.partitionIds ?? [],
+      source: { database, table: definition.table },
+    };
+  });
+}
+
+export async function mountedDigests(node: ClickHouseNode, mount: string): Promise<Map<string, { parts: PartsDigest; partitionIds: string[] }>> {
+  const rows = await node.query<{ table: string; parts: string; rows: string; digest: string; ids: string[] }>(
+    `SELECT table, count() AS parts, sum(rows) AS rows, toString(sum(cityHash64(hash_of_all_files, rows))) AS digest, groupUniqArray(partition_id) AS ids FROM system.parts WHERE active AND rows > 0 AND database = {mount:String} GROUP BY table`,
+    { params: { mount }, timeoutMs: 120_000 },
+  );
+  return new Map(rows.map((row) => [row.table, { parts: toDigest(row), partitionIds: row.ids }]));
+}

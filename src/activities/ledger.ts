@@ -1,0 +1,48 @@
+import { literal, quote, RECOVERY_DATABASE, type TableName } from '../domain/names.js';
+import { createLedger, createRecoveryDatabase } from '../domain/statements.js';
+import type { ClickHouseNode } from '../ports.js';
+import * as queries from './queries.js';
+
+/**
+ * `begun`, `baseline`, `fenced`, `streaming`, `unfenced`, `finished`: the course of a recovery on this node.
+ * `ddl`, `parts`, `mutation`, `detached`: what the node held before anything was changed.
+ * `backup`: the catalogue of finished backups.
+ */
+export type LedgerKind = 'begun' | 'baseline' | 'fenced' | 'streaming' | 'unfenced' | 'finished' | 'ddl' | 'parts' | 'mutation' | 'detached' | 'backup';
+
+export interface LedgerRow extends TableName {
+  recovery: string;
+  detail: string;
+  at: string;
+}
+
+export async function ensureLedger(node: ClickHouseNode): Promise<void> {
+  await node.execute(createRecoveryDatabase);
+  await node.execute(createLedger);
+}
+
+export async function hasLedger(node: ClickHouseNode): Promise<boolean> {
+  const [row] = await node.query<{ found: string }>(queries.HAS_LEDGER);
+  return Number(row?.found) > 0;
+}
+
+export async function readLedger(node: ClickHouseNode, kind: LedgerKind): Promise<LedgerRow[]> {
+  return node.query<LedgerRow>(queries.LEDGER_OF_KIND, { params: { kind } });
+}
+
+const INTO = `INSERT INTO ${quote(RECOVERY_DATABASE)}.ledger (at, recovery, plan, kind, database, table, detail)`;
+
+export async function writeLedger(node: ClickHouseNode, run: { recovery: string; plan: string }, kind: LedgerKind, detail: string, name: TableName = { database: '', table: '' }): Promise<void> {
+  const values = [run.recovery, run.plan, kind, name.database, name.table, detail].map(literal).join(', ');
+  await node.execute(`${INTO} SELECT now64(3), ${values}`);
+}
+
+/** Copies what the node held into its ledger, on the node: nothing of it travels. */
+export async function recordBaseline(node: ClickHouseNode, run: { recovery: string; plan: string }): Promise<void> {
+  const head = (kind: LedgerKind) => `${INTO} SELECT now64(3), ${literal(run.recovery)}, ${literal(run.plan)}, ${literal(kind)}`;
+  const own = `database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema') AND NOT startsWith(database, '_recovery')`;
+  await node.execute(`${head('ddl')}, database, name, create_table_query FROM system.tables WHERE ${own}`, { settings: queries.WITH_UUID });
+  await node.execute(`${head('parts')}, database, table, concat(toString(count()), ' parts, ', toString(sum(rows)), ' rows, digest ', toString(sum(cityHash64(hash_of_all_files, rows)))) FROM system.parts WHERE active AND rows > 0 AND ${own} GROUP BY database, table`);
+  await node.execute(`${head('mutation')}, database, table, concat(mutation_id, ' ', command) FROM system.mutations WHERE NOT is_done AND ${own}`);
+  await node.execute(`${head('detached')}, database, table, name FROM system.detached_parts WHERE ${own}`);
+}

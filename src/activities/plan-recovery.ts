@@ -1,0 +1,84 @@
+import { RecoveryError } from '../domain/errors.js';
+import { sameParts, type KeeperReplicaFacts, type NodeFacts } from '../domain/inventory.js';
+import type { PartRef } from '../domain/authority.js';
+import type { BackupContents } from '../domain/manifest.js';
+import { tableKey, type TableName } from '../domain/names.js';
+import type { Plan } from '../domain/plan.js';
+import { absentKeeper, makePlan, scopedKey } from '../domain/planner.js';
+import type { RecoveryRequest } from '../domain/request.js';
+import { shardsOf } from '../domain/topology.js';
+import type { ClusterPorts, Ports } from '../ports.js';
+import { inspectBackup, resolveBackup } from './inspect-backup.js';
+import { inLanes, keeperFacts, observeNode } from './observe-node.js';
+import * as queries from './queries.js';
+
+/** Looks at every node, the Keeper and the backup, and plans. Reads only, but for mounting the backup. */
+export async function planRecovery(ports: Ports, request: RecoveryRequest): Promise<Plan> {
+  const cluster = ports.cluster(request.cluster);
+  // An unreachable ensemble is not a lost one: find out before anything is compared with it.
+  await cluster.keeper.exists('/');
+  const nodes = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
+  const backups = request.backup === undefined ? new Map<string, BackupContents>() : await inspectBackups(ports, cluster, request.backup, nodes);
+  const partLists = await fetchPartLists(cluster, nodes);
+  const absentPaths = await fetchAbsentPaths(cluster, nodes, backups);
+  const plan = makePlan({ request, nodes, backups, partLists, absentPaths });
+  return { ...plan, hash: ports.sha256(JSON.stringify(plan)) };
+}
+
+async function inspectBackups(ports: Ports, cluster: ClusterPorts, ref: string, nodes: NodeFacts[]): Promise<Map<string, BackupContents>> {
+  const { repository, name } = await resolveBackup(cluster, ref, nodes.map((node) => node.node.name));
+  const known = [...new Set(nodes.flatMap((node) => node.databases.map((database) => database.name)))].sort();
+  const contents = new Map<string, BackupContents>();
+  for (const shard of shardsOf(cluster.topology).keys()) {
+    const at = nodes.find((node) => node.node.shard === shard);
+    if (at) contents.set(shard, await inspectBackup(ports, cluster, repository, name, at, known));
+  }
+  return contents;
+}
+
+/** Part lists leave a node only where the replicas of a shard differ. */
+async function fetchPartLists(cluster: ClusterPorts, nodes: NodeFacts[]): Promise<Map<string, Map<string, PartRef[]>>> {
+  const lists = new Map<string, Map<string, PartRef[]>>();
+  for (const [shard] of shardsOf(cluster.topology)) {
+    const members = nodes.filter((node) => node.node.shard === shard);
+    if (members.length < 2) continue;
+    const tables = new Map<string, TableName>(members.flatMap((node) => node.tables.filter((table) => table.kind === 'replicated').map((table) => [tableKey(table.definition), table.definition])));
+    for (const [key, name] of tables) {
+      const having = members.flatMap((node) => node.tables.filter((table) => tableKey(table.definition) === key).map((table) => ({ node, table })));
+      const first = having[0];
+      if (!first || having.every((each) => sameParts(each.table.parts, first.table.parts))) continue;
+      const byNode = new Map<string, PartRef[]>();
+      for (const { node } of having) byNode.set(node.node.name, await partList(cluster, node.node.name, name));
+      lists.set(scopedKey(shard, name), byNode);
+    }
+  }
+  return lists;
+}
+
+async function partList(cluster: ClusterPorts, node: string, { database, table }: TableName): Promise<PartRef[]> {
+  type Row = Omit<PartRef, 'minBlock' | 'maxBlock' | 'level' | 'rows'> & Record<'minBlock' | 'maxBlock' | 'level' | 'rows', string>;
+  const rows = await cluster.node(node).query<Row>(queries.PART_LIST, { params: { database, table }, timeoutMs: 120_000 });
+  return rows.map((row) => ({ ...row, minBlock: Number(row.minBlock), maxBlock: Number(row.maxBlock), level: Number(row.level), rows: Number(row.rows) }));
+}
+
+/** A lost table may have left its path in Keeper: look at it, by the path in its DDL. */
+async function fetchAbsentPaths(cluster: ClusterPorts, nodes: NodeFacts[], backups: Map<string, BackupContents>): Promise<Map<string, KeeperReplicaFacts>> {
+  const paths = new Map<string, KeeperReplicaFacts>();
+  for (const node of nodes) {
+    const here = new Set(node.tables.map((table) => tableKey(table.definition)));
+    const saved = backups.get(node.node.shard)?.tables ?? [];
+    const peers = nodes.filter((peer) => peer.node.shard === node.node.shard).flatMap((peer) => peer.tables.map((table) => table.definition));
+    for (const definition of [...saved, ...peers]) {
+      if (here.has(tableKey(definition))) continue;
+      const where = absentKeeper(definition, node);
+      if (where) paths.set(scopedKey(node.node.name, definition), await keeperFacts(cluster.keeper, where.tablePath, where.replicaName, async () => []));
+    }
+  }
+  return paths;
+}
+
+/** Throws the plan's first refusal: callers that must not go on. */
+export function refuse(plan: Plan): void {
+  const first = plan.refusals[0];
+  if (first) throw new RecoveryError(first.code, first.message, { field: first.field, objects: first.objects });
+}

@@ -1,0 +1,76 @@
+import { RecoveryError } from '../domain/errors.js';
+import { tableKey } from '../domain/names.js';
+import type { PlanItem } from '../domain/plan.js';
+import { OPERATION_PLACEHOLDER } from '../domain/planner.js';
+import { NO_PARTS, sameParts } from '../domain/inventory.js';
+import { ServerError, type Ports } from '../ports.js';
+import * as queries from './queries.js';
+import { pause, type StepContext } from './runtime.js';
+import { Unit } from './unit.js';
+
+const POLL_MS = 200;
+const MAX_FAILED_RESTORES = 3;
+
+export interface RestoredData {
+  rows: number;
+  parts: number;
+}
+
+/**
+ * Restores one table's data from the backup into its staging table, plain MergeTree: the Keeper is not needed.
+ *
+ * The operation id has the staging table's UUID in it. So a RESTORE is never sent twice into one table: when its id is
+ * unknown and the table is not empty (the server restarted in the middle), the table is dropped and made anew, since a
+ * second RESTORE on top would double rows (ClickHouse issue 114593).
+ */
+export async function restoreData(ports: Ports, cluster: string, item: PlanItem, run: { recovery: string }, context: StepContext): Promise<RestoredData> {
+  const unit = new Unit(ports, cluster, item, context);
+  const prefix = `ch-recover-${run.recovery}-${unit.tag.slice(14, 30)}`;
+  for (;;) {
+    const digests = await unit.digests();
+    // A complete clone was verified: this step is behind us.
+    if (digests.clone) return { rows: digests.clone.rows, parts: digests.clone.parts };
+    if (!unit.has('create-staging') && (await unit.definition())) return { rows: 0, parts: 0 };
+    const id = `${prefix}-${digests.stagingUuid}`;
+    const operation = digests.stagingUuid === '' && unit.has('create-staging') ? null : await operationOf(unit, id);
+    if (operation?.status === 'RESTORED' && digests.staging) return { rows: digests.staging.rows, parts: digests.staging.parts };
+    if (operation?.status === 'RESTORING' || (await unit.running())) {
+      context.progress({ table: tableKey(item), step: 'restore', bytes: Number(operation?.bytes ?? 0), rows: digests.staging?.rows ?? 0 });
+      await pause(POLL_MS, context.signal);
+      context.assertFresh();
+      continue;
+    }
+    if (operation) await giveUpOrDrop(unit, prefix, operation);
+    else if (digests.staging && !(sameParts(digests.staging, NO_PARTS) && unit.has('create-staging'))) await unit.send('drop-staging');
+    else if (!digests.staging && unit.has('create-staging')) await unit.send('create-staging');
+    else await sendRestore(unit, id);
+  }
+}
+
+async function sendRestore(unit: Unit, id: string): Promise<void> {
+  try {
+    await unit.send('restore', { [OPERATION_PLACEHOLDER]: id });
+  } catch (error) {
+    // The operation may be under way all the same: `system.backups` knows, and the loop asks it.
+    if (!(error instanceof ServerError) || (await operationOf(unit, id))) return rethrowUnlessServer(error);
+    throw new RecoveryError(error.code === 243 ? 'DISK_FULL' : 'RESTORE_FAILED', `${tableKey(unit.name)}: ${error.message}`.slice(0, 500), { objects: [tableKey(unit.name)], serverCode: error.code });
+  }
+}
+
+function rethrowUnlessServer(error: unknown): void {
+  if (!(error instanceof ServerError)) throw error;
+}
+
+async function giveUpOrDrop(unit: Unit, prefix: string, operation: { status: string; error: string }): Promise<void> {
+  const [row] = await unit.node.query<{ failed: string }>(queries.FAILED_OPERATIONS, { params: { prefix } });
+  const full = /\(NOT_ENOUGH_SPACE\)|No space left/.test(operation.error);
+  await unit.send('drop-staging');
+  // Without a staging table of ours to give the next try another id, there is no next try.
+  if (full || Number(row?.failed) >= MAX_FAILED_RESTORES || !unit.has('create-staging'))
+    throw new RecoveryError(full ? 'DISK_FULL' : 'RESTORE_FAILED', `${tableKey(unit.name)}: ${operation.status}: ${operation.error}`.slice(0, 500), { objects: [tableKey(unit.name)] });
+}
+
+async function operationOf(unit: Unit, id: string): Promise<{ status: string; error: string; bytes: string } | null> {
+  const [operation] = await unit.node.query<{ status: string; error: string; bytes: string }>(queries.OPERATION, { params: { id } });
+  return operation ?? null;
+}

@@ -1,0 +1,123 @@
+import { activityInfo, ApplicationFailure, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { ERRORS, problem, RecoveryError, type ErrorCode, type Problem } from '../domain/errors.js';
+import { ServerError } from '../ports.js';
+
+/** How a step reaches Temporal: heartbeats, cancellation, staleness. Replaced by a quiet one outside of an activity. */
+export interface StepContext {
+  signal: AbortSignal;
+  /** Throws STALE_ATTEMPT when this process was stopped for so long that another worker may have taken over. */
+  assertFresh(): void;
+  progress(detail: unknown): void;
+}
+
+const TICK_MS = 1_000;
+
+/** For reads outside of an activity (CLI `plan`, `doctor`, `unfence`): nothing to heartbeat, nobody can take over. */
+export function detachedContext(): StepContext {
+  return { signal: new AbortController().signal, assertFresh: () => undefined, progress: () => undefined };
+}
+
+/**
+ * Runs one activity: heartbeats while it runs, waits out what is away for `patienceSeconds`, and turns errors into
+ * ApplicationFailures of the error table. Only a stale attempt is retried by Temporal; everything else was decided here.
+ */
+export async function runStep<T>(patienceSeconds: number, body: (context: StepContext) => Promise<T>): Promise<T> {
+  const limitMs = activityInfo().heartbeatTimeoutMs ?? 60_000;
+  let lastTick = performance.now();
+  let detail: unknown;
+  const timer = setInterval(() => {
+    // A gap means that the process did not run (SIGSTOP, swapping): do not refresh, assertFresh must see it.
+    if (performance.now() - lastTick < limitMs) lastTick = performance.now();
+    heartbeat(detail);
+  }, TICK_MS);
+  const context: StepContext = {
+    signal: cancellationSignal(),
+    assertFresh: () => {
+      if (performance.now() - lastTick > limitMs)
+        throw new RecoveryError('STALE_ATTEMPT', 'this worker did not run for longer than its heartbeat time-out');
+      if (cancellationSignal().aborted) throw new RecoveryError('STALE_ATTEMPT', 'this attempt was cancelled');
+    },
+    progress: (next) => {
+      detail = next;
+    },
+  };
+  try {
+    return await withPatience(patienceSeconds, context, () => body(context));
+  } catch (error) {
+    throw toFailure(error);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Codes of ClickHouse that mean 'not now': session lost, no ZooKeeper, too many queries, time-outs, network. */
+const TRANSIENT_SERVER_CODES = new Set([999, 225, 202, 159, 209, 210, 319, 279, 571]);
+
+function awayCode(error: unknown): ErrorCode | null {
+  if (error instanceof RecoveryError && (error.code === 'NODE_UNAVAILABLE' || error.code === 'KEEPER_UNAVAILABLE')) return error.code;
+  if (error instanceof ServerError && TRANSIENT_SERVER_CODES.has(error.code)) return error.code === 999 || error.code === 225 ? 'SESSION_EXPIRED' : 'NODE_UNAVAILABLE';
+  return null;
+}
+
+/** Repeats a step, which looks before it acts, while what it needs is away. The deadline counts from the first failure in a row. */
+export async function withPatience<T>(patienceSeconds: number, context: StepContext, body: () => Promise<T>): Promise<T> {
+  let awaySince: number | null = null;
+  for (;;) {
+    const startedAt = performance.now();
+    try {
+      return await body();
+    } catch (error) {
+      const code = awayCode(error);
+      if (!code || context.signal.aborted) throw error;
+      const now = performance.now();
+      // A step that worked for a while before it failed made progress: its patience starts anew.
+      if (awaySince === null || now - startedAt > 60_000) awaySince = startedAt;
+      if (now - awaySince > patienceSeconds * 1000)
+        throw error instanceof RecoveryError ? error : new RecoveryError(code, message(error), { serverCode: error instanceof ServerError ? error.code : undefined });
+      await pause(1_000, context.signal);
+    }
+  }
+}
+
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+    signal.addEventListener('abort', done);
+  });
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export function toProblem(error: unknown): Problem {
+  if (error instanceof RecoveryError) return problem(error.code, error.message, { field: error.details.field, objects: error.details.objects });
+  if (error instanceof ServerError) {
+    const code: ErrorCode = error.code === 243 ? 'DISK_FULL' : 'STATEMENT_FAILED';
+    return problem(code, `${error.node}: ${error.message}`.slice(0, 500));
+  }
+  return problem('INTERNAL', message(error).slice(0, 500));
+}
+
+export function toFailure(error: unknown): Error {
+  if (error instanceof ApplicationFailure) return error;
+  // Temporal's own cancellation must reach the SDK as it is.
+  if (error instanceof Error && (error.name === 'CancelledFailure' || error.name === 'AbortError')) return error;
+  const found = toProblem(error);
+  return ApplicationFailure.create({
+    type: found.code,
+    message: found.message,
+    nonRetryable: found.code !== 'STALE_ATTEMPT' && (found.code !== 'INTERNAL' || activityInfo().attempt >= 3),
+    details: [found],
+    cause: error instanceof Error ? error : undefined,
+  });
+}
+
+export function exitCodeOf(code: ErrorCode): number {
+  return ERRORS[code].exitCode;
+}

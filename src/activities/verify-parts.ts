@@ -1,0 +1,67 @@
+import type { Goal } from '../domain/attempt.js';
+import { RecoveryError } from '../domain/errors.js';
+import { sameParts, type PartsDigest } from '../domain/inventory.js';
+import { quoteTable, tableKey } from '../domain/names.js';
+import type { PlanItem } from '../domain/plan.js';
+import type { Policy } from '../domain/policy.js';
+import type { Ports } from '../ports.js';
+import * as queries from './queries.js';
+import type { StepContext } from './runtime.js';
+import { advance, Unit } from './unit.js';
+
+export interface VerifiedParts {
+  parts: PartsDigest;
+  /** What the parts were compared with. */
+  evidence: 'part hashes of the manifest' | 'part hashes of the backup' | 'part hashes of the table' | 'checksums of the backup';
+}
+
+export function goalOf(item: PlanItem, policy: Policy): Goal {
+  return {
+    replicated: item.replicated,
+    source: item.action === 'restore-from-backup' ? 'backup' : 'table',
+    convertible: item.convertible,
+    statementDeadlineSeconds: policy.statementDeadlineSeconds,
+  };
+}
+
+/**
+ * Makes sure that the table has a complete and sound clone before anything destructive: a restored staging table that
+ * equals the backup becomes the clone; a table that still stands is cloned and compared. Then the parts are read with
+ * CHECK TABLE, since one broken part aborts SYSTEM RESTORE REPLICA and loses the list (ClickHouse issue 77416).
+ */
+export async function verifyParts(ports: Ports, cluster: string, item: PlanItem, evidence: 'manifest' | 'backup' | null, embedded: boolean, context: StepContext): Promise<VerifiedParts> {
+  const policy = ports.cluster(cluster).policy;
+  const unit = new Unit(ports, cluster, item, context);
+  if (item.action === 'restore-from-backup') return verifyStaging(unit, evidence ?? 'backup', policy);
+  const seen = await advance(unit, context, goalOf(item, policy), embedded, 'clone');
+  const clone = seen.clone ?? { parts: 0, rows: 0, digest: '0' };
+  if (policy.checkParts === 'all') await checkParts(unit, 'clone', policy);
+  return { parts: clone, evidence: 'part hashes of the table' };
+}
+
+async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy: Policy): Promise<VerifiedParts> {
+  const { clone, staging } = await unit.digests();
+  const found = clone ?? staging;
+  const name = tableKey(unit.name);
+  if (!found) throw new RecoveryError('VERIFY_FAILED', `${name}: its staging table is gone`, { objects: [name] });
+  const expected = unit.item.expected;
+  if (expected && !sameParts(expected, found))
+    throw new RecoveryError('VERIFY_FAILED', `${name}: restored ${found.rows} rows in ${found.parts} parts, the backup says ${expected.rows} rows in ${expected.parts} parts${expected.rows === found.rows ? ', other hashes' : ''}`, { objects: [name] });
+  if (!clone) {
+    if (policy.checkParts !== 'none') await checkParts(unit, 'staging', policy);
+    await unit.send('complete-staging');
+  }
+  return { parts: found, evidence: expected ? (evidence === 'manifest' ? 'part hashes of the manifest' : 'part hashes of the backup') : 'checksums of the backup' };
+}
+
+async function checkParts(unit: Unit, role: 'clone' | 'staging', policy: Policy): Promise<void> {
+  const rows = await unit.node.query<{ part_path: string; is_passed: number; message: string }>(
+    `CHECK TABLE ${quoteTable({ database: '_recovery', table: unit.clone(role) })}`,
+    { settings: queries.CHECK_SETTINGS, timeoutMs: policy.statementDeadlineSeconds * 1000 },
+  );
+  const broken = rows.filter((row) => Number(row.is_passed) !== 1);
+  if (broken.length > 0)
+    throw new RecoveryError('PART_BROKEN', `${tableKey(unit.name)} on ${unit.item.node.name}: ${broken.length} broken parts; ${broken[0]?.part_path}: ${broken[0]?.message}`.slice(0, 500), {
+      objects: broken.slice(0, 20).map((row) => row.part_path),
+    });
+}

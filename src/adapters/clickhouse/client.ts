@@ -1,0 +1,174 @@
+import { Agent as HttpsAgent } from 'node:https';
+import { ClickHouseLogLevel, createClient, type ClickHouseClient, type ClickHouseSettings } from '@clickhouse/client';
+import { RecoveryError } from '../../domain/errors.js';
+import type { NodeRef } from '../../domain/topology.js';
+import type { ClickHouseNode, StatementOptions } from '../../ports.js';
+import { errnoOf, toNodeError, unavailable } from './error-map.js';
+
+/** How to reach a node. Secrets are functions: a missing one is an error of the node that is used, not of all. */
+export interface NodeConnection {
+  /** http or https, without credentials. A path is a proxy's, not a database. */
+  url: string;
+  /** @default 'default' */
+  user?: string;
+  password?: () => string;
+  tls?: {
+    /** PEM of the certificate authority. */
+    ca?: () => string;
+    /** Takes any certificate. */
+    insecure?: boolean;
+  };
+}
+
+export interface ClosableNode extends ClickHouseNode {
+  close(): Promise<void>;
+}
+
+const READ_TIMEOUT_MS = 30_000;
+const STATEMENT_TIMEOUT_MS = 600_000;
+/** The client's own timeout, past all of ours (a day): the per-call timer decides. */
+const CLIENT_TIMEOUT_MS = 86_400_000;
+/** Less than the 3 s after which servers before 23.11 close an idle connection. */
+const IDLE_SOCKET_TTL_MS = 1_500;
+/** Read-only tables can be many: one row each is read in one query, so few connections are enough. */
+const MAX_CONNECTIONS = 16;
+
+const READ_SETTINGS: ClickHouseSettings = {
+  output_format_json_quote_64bit_integers: 1,
+  // A read that nobody waits for any more is not worth its threads.
+  cancel_http_readonly_queries_on_client_close: 1,
+  // An exception after the first rows would come with status 200: the server holds the answer back until it is whole.
+  wait_end_of_query: 1,
+};
+const STATEMENT_SETTINGS: ClickHouseSettings = { wait_end_of_query: 1 };
+
+interface Clients {
+  reads: ClickHouseClient;
+  /**
+   * A connection for each statement: on one that idled, a server that restarted in between looks the same as one
+   * that died with our statement, and a statement is never sent twice.
+   */
+  statements: ClickHouseClient;
+  secrets: readonly string[];
+}
+
+export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNode {
+  let clients: Clients | undefined;
+  const open = () => (clients ??= openClients(connection));
+
+  async function close(): Promise<void> {
+    const closing = clients;
+    clients = undefined;
+    await Promise.all([closing?.reads.close(), closing?.statements.close()]);
+  }
+
+  /** Runs one call in its time; all that it throws is of the contract. */
+  async function bounded<T>(
+    defaultTimeoutMs: number,
+    options: StatementOptions,
+    call: (clients: Clients, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    options.signal?.throwIfAborted();
+    const opened = open();
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    const timeout = new AbortController();
+    const timer = setTimeout(() => timeout.abort(), timeoutMs);
+    const signal = options.signal ? AbortSignal.any([options.signal, timeout.signal]) : timeout.signal;
+    try {
+      return await untilAborted(call(opened, signal), signal);
+    } catch (cause) {
+      // The caller's own cancellation is no failure of the node.
+      options.signal?.throwIfAborted();
+      if (timeout.signal.aborted) throw unavailable(ref.name, `gave no answer within ${timeoutMs} ms`);
+      const error = toNodeError(cause, { node: ref.name, secrets: opened.secrets });
+      // The reference may have a new secret by the next attempt: read it again.
+      if (error instanceof RecoveryError && error.code === 'CREDENTIALS_REFUSED') forget(opened);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function forget(refused: Clients): void {
+    if (clients === refused) clients = undefined;
+    // Others may wait for an answer on it: its idle sockets end by themselves.
+  }
+
+  return {
+    ref,
+    query: <Row>(sql: string, options: StatementOptions = {}) =>
+      bounded<Row[]>(READ_TIMEOUT_MS, options, async ({ reads }, abort_signal) => {
+        const send = async () => {
+          const result = await reads.query({
+            query: sql,
+            format: 'JSONEachRow',
+            abort_signal,
+            clickhouse_settings: { ...READ_SETTINGS, ...options.settings },
+            ...(options.params && { query_params: options.params }),
+          });
+          return result.json<Row>();
+        };
+        try {
+          return await send();
+        } catch (cause) {
+          // An idle connection of before a restart. A read changes nothing, so it may be sent again, once.
+          if (errnoOf(cause) !== 'ECONNRESET' || abort_signal.aborted) throw cause;
+          return await send();
+        }
+      }),
+    execute: (sql, options = {}) =>
+      bounded(STATEMENT_TIMEOUT_MS, options, async ({ statements }, abort_signal) => {
+        await statements.command({
+          query: sql,
+          abort_signal,
+          clickhouse_settings: { ...STATEMENT_SETTINGS, ...options.settings },
+          ...(options.params && { query_params: options.params }),
+        });
+      }),
+    close,
+  };
+}
+
+function openClients({ url, user, password, tls }: NodeConnection): Clients {
+  const { origin, pathname, protocol } = new URL(url);
+  const secret = password?.() ?? '';
+  const ca = tls?.ca?.();
+  const common = {
+    url: origin,
+    // In a URL the client takes the path for a database.
+    ...(pathname !== '/' && { pathname }),
+    username: user ?? 'default',
+    password: secret,
+    // Always there. `default` may be among what was lost, and then no statement would run at all.
+    database: 'system',
+    application: 'temporal-clickhouse-recovery',
+    request_timeout: CLIENT_TIMEOUT_MS,
+    max_open_connections: MAX_CONNECTIONS,
+    // Up to 1 MiB of URL is what a server takes; more is sent as a form.
+    use_multipart_params_auto: true,
+    // It prints to the console, and what it prints holds query texts.
+    log: { level: ClickHouseLogLevel.OFF },
+  };
+  const client = (keepAlive: boolean) =>
+    createClient({
+      ...common,
+      keep_alive: { enabled: keepAlive, idle_socket_ttl: IDLE_SOCKET_TTL_MS, eagerly_destroy_stale_sockets: true },
+      ...(ca !== undefined && { tls: { ca_cert: Buffer.from(ca) } }),
+      ...(protocol === 'https:' &&
+        tls?.insecure && {
+          http_agent: new HttpsAgent({ rejectUnauthorized: false, keepAlive, maxSockets: MAX_CONNECTIONS }),
+        }),
+    });
+  // Basic authentication sends it encoded, and a proxy could echo that.
+  const secrets = secret === '' ? [] : [secret, Buffer.from(`${user ?? 'default'}:${secret}`).toString('base64')];
+  return { reads: client(true), statements: client(false), secrets };
+}
+
+/** The client does not listen to the signal any more once it reads the body of the answer. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(new Error('aborted'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

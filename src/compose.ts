@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createNativeRepository } from './adapters/backups/native.js';
+import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
+import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
+import { createFileReportStore } from './adapters/reports/file-store.js';
+import type { ClusterConfig, Config } from './config/checks.js';
+import type { NodeConfig } from './config/schema.js';
+import { resolveSecret } from './config/secrets.js';
+import { RecoveryError } from './domain/errors.js';
+import type { Report } from './domain/report.js';
+import type { ClusterPorts, Ports } from './ports.js';
+
+export interface ComposeOptions {
+  log: Ports['log'];
+  /** Whether the worker could register our search attributes. @default false */
+  searchAttributes?: boolean;
+  /** Text of `<id>.md`. @default the report's JSON in a code block */
+  renderMarkdown?: (report: Report) => string;
+}
+
+export interface ClosablePorts extends Ports {
+  /** Ends connections and sessions, so that the process can exit. */
+  close(): Promise<void>;
+}
+
+/** The composition root: wires the adapters to what the configuration names. Nothing connects before its first use. */
+export function createPorts(config: Config, { log, searchAttributes = false, renderMarkdown = asCodeBlock }: ComposeOptions): ClosablePorts {
+  const clusters = new Map<string, Wired>();
+  return {
+    cluster: (name) => {
+      const cluster = Object.hasOwn(config.clusters, name) ? config.clusters[name] : undefined;
+      if (!cluster) throw new RecoveryError('CLUSTER_UNKNOWN', `there is no cluster ${JSON.stringify(name.slice(0, 206))} in the configuration`);
+      let wired = clusters.get(name);
+      if (!wired) clusters.set(name, (wired = wireCluster(name, cluster, log)));
+      return wired.ports;
+    },
+    clusterNames: () => Object.keys(config.clusters),
+    reports: createFileReportStore(config.reports.dir, renderMarkdown),
+    searchAttributes,
+    sha256: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
+    log,
+    close: async () => {
+      await Promise.all([...clusters.values()].map((wired) => wired.close()));
+    },
+  };
+}
+
+interface Wired {
+  ports: ClusterPorts;
+  close(): Promise<void>;
+}
+
+function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wired {
+  const nodes = new Map<string, ClosableNode>();
+  for (const node of config.nodes) {
+    const { shard, replica } = node;
+    if (node.tls?.insecure) log.warn({ cluster: name, node: node.name }, 'tls.insecure: the certificate of this node is not checked');
+    nodes.set(node.name, createNode({ name: node.name, shard, replica }, connectionOf(node)));
+  }
+  const keeper: ClosableKeeper = createKeeper(config.keeper);
+  const ports: ClusterPorts = {
+    topology: { cluster: name, nodes: [...nodes.values()].map(({ ref }) => ref) },
+    policy: config.policy,
+    node: (nodeName) => {
+      const node = nodes.get(nodeName);
+      if (!node) throw new RecoveryError('INTERNAL', `cluster ${name} has no node ${JSON.stringify(nodeName.slice(0, 206))}`);
+      return node;
+    },
+    keeper,
+    repositories: Object.entries(config.backups).map(([repository, { to }]) => createNativeRepository(repository, to, name)),
+  };
+  return {
+    ports,
+    close: async () => {
+      await Promise.all([keeper.close(), ...[...nodes.values()].map((node) => node.close())]);
+    },
+  };
+}
+
+function connectionOf({ url, user, password, tls }: NodeConfig): NodeConnection {
+  const ca = tls?.ca;
+  return {
+    url,
+    user,
+    password: password && (() => resolveSecret(password)),
+    tls: tls && { ca: ca && (() => readCertificate(ca.file)), insecure: tls.insecure },
+  };
+}
+
+function readCertificate(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new RecoveryError('CONFIG_INVALID', `the certificate ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`);
+  }
+}
+
+function asCodeBlock(report: Report): string {
+  return `# Recovery of ${report.cluster}: ${report.outcome}\n\n\`\`\`json\n${JSON.stringify(report, null, 2)}\n\`\`\`\n`;
+}

@@ -1,0 +1,137 @@
+import { RecoveryError } from '../domain/errors.js';
+import { checkName, checkPathSegment } from '../domain/names.js';
+import { DEFAULT_POLICY, type Policy } from '../domain/policy.js';
+import { parseWith } from '../domain/request.js';
+import { parseDestination, type DestinationTemplate } from './destination.js';
+import { configSchema, type KeeperConfig, type NodeConfig, type RawCluster } from './schema.js';
+
+export interface BackupConfig {
+  kind: 'native';
+  to: DestinationTemplate;
+}
+
+export interface ClusterConfig {
+  keeper: KeeperConfig;
+  nodes: NodeConfig[];
+  backups: Record<string, BackupConfig>;
+  /** Complete: the defaults, what stands at the top, what the cluster says. */
+  policy: Policy;
+}
+
+/** recovery.yaml, checked and with its defaults. Look names up with `Object.hasOwn`. */
+export interface Config {
+  clusters: Record<string, ClusterConfig>;
+  reports: { dir: string };
+  temporal: { taskQueue?: string };
+}
+
+export const DEFAULT_REPORTS_DIR = './recovery-reports';
+
+/** Throws RecoveryError `CONFIG_INVALID` with the path of the field. Values are not echoed: they may be secrets. */
+export function parseConfig(value: unknown): Config {
+  const raw = parseWith(configSchema, value, 'CONFIG_INVALID');
+  const names = Object.keys(raw.clusters);
+  if (names.length === 0) throw invalid('clusters', 'there is no cluster');
+  return {
+    clusters: Object.fromEntries(
+      names.map((name) => {
+        // It is a part of workflow ids and of backup paths.
+        segment(name, 'clusters.<name>');
+        return [name, checkCluster(raw.clusters[name]!, `clusters.${name}`, raw.policies ?? {})];
+      }),
+    ),
+    reports: raw.reports ?? { dir: DEFAULT_REPORTS_DIR },
+    temporal: raw.temporal ?? {},
+  };
+}
+
+function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>): ClusterConfig {
+  checkKeeper(raw.keeper, `${field}.keeper`);
+  checkNodes(raw.nodes, `${field}.nodes`);
+  const shards = new Set(raw.nodes.map(({ shard }) => shard)).size;
+  const backups = Object.entries(raw.backups ?? {}).map(([name, { kind, to }]): [string, BackupConfig] => {
+    segment(name, `${field}.backups.<name>`);
+    if (name === 'latest') throw invalid(`${field}.backups.latest`, 'the name "latest" means the newest backup of all');
+    return [name, { kind, to: checkDestination(to, shards, `${field}.backups.${name}.to`) }];
+  });
+  return {
+    keeper: raw.keeper,
+    nodes: raw.nodes,
+    backups: Object.fromEntries(backups),
+    policy: { ...DEFAULT_POLICY, ...defined(policies), ...defined(raw.policies ?? {}) },
+  };
+}
+
+function checkKeeper({ hosts, chroot }: KeeperConfig, field: string): void {
+  hosts.forEach((host, index) => {
+    const port = Number(/^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})$/.exec(host)?.[1]);
+    if (!(port >= 1 && port <= 65_535)) throw invalid(`${field}.hosts.${index}`, 'is not host:port');
+    if (hosts.indexOf(host) !== index) throw invalid(`${field}.hosts.${index}`, 'is there twice');
+  });
+  if (chroot !== undefined && !/^(\/[^/\s,\p{Cc}]+)+$/u.test(chroot))
+    throw invalid(`${field}.chroot`, 'is not a path such as /clickhouse');
+}
+
+function checkNodes(nodes: NodeConfig[], field: string): void {
+  const names = new Map<string, number>();
+  const replicas = new Map<string, number>();
+  nodes.forEach((node, index) => {
+    const at = `${field}.${index}`;
+    name(node.name, `${at}.name`);
+    segment(node.shard, `${at}.shard`);
+    name(node.replica, `${at}.replica`);
+    checkUrl(node, at);
+    const sameName = names.get(node.name);
+    if (sameName !== undefined) throw invalid(`${at}.name`, `node ${sameName} has this name too`);
+    names.set(node.name, index);
+    const replica = JSON.stringify([node.shard, node.replica]);
+    const sameReplica = replicas.get(replica);
+    if (sameReplica !== undefined) throw invalid(`${at}.replica`, `node ${sameReplica} is the same replica of the same shard`);
+    replicas.set(replica, index);
+  });
+}
+
+function checkUrl({ url, tls }: NodeConfig, at: string): void {
+  const field = `${at}.url`;
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch {
+    throw invalid(field, 'is not a URL');
+  }
+  if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') throw invalid(field, 'is not http or https');
+  if (parsed.username !== '' || parsed.password !== '' || url.includes('@'))
+    throw invalid(field, 'has credentials: use `user` and `password`');
+  // Also an empty one: the client would read settings, and credentials, from a query.
+  if (url.includes('?') || url.includes('#')) throw invalid(field, 'has a query or a fragment');
+  if (/\s/.test(url)) throw invalid(field, 'has white space');
+  if (tls && parsed.protocol !== 'https:') throw invalid(`${at}.tls`, 'is for https, the url is http');
+}
+
+function checkDestination(to: string, shards: number, field: string): DestinationTemplate {
+  const destination = parseDestination(to);
+  if (typeof destination === 'string') throw invalid(field, destination);
+  if (shards > 1 && !destination.path.includes('{shard}'))
+    throw invalid(field, '{shard} is missing: the backups of all shards would have one place');
+  return destination;
+}
+
+const defined = (policy: Partial<Policy>): Partial<Policy> =>
+  Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined));
+
+const name = (value: string, field: string) => asConfig(() => checkName(value, field));
+const segment = (value: string, field: string) => asConfig(() => checkPathSegment(value, field));
+
+/** The checks of names are those of requests; here it is the configuration that is not valid. */
+function asConfig(check: () => void): void {
+  try {
+    check();
+  } catch (cause) {
+    if (cause instanceof RecoveryError) throw new RecoveryError('CONFIG_INVALID', cause.message, cause.details);
+    throw cause;
+  }
+}
+
+function invalid(field: string, complaint: string): RecoveryError {
+  return new RecoveryError('CONFIG_INVALID', `${field}: ${complaint}`, { field });
+}

@@ -1,0 +1,92 @@
+import { z } from 'zod';
+import type { Policy } from '../domain/policy.js';
+
+/** The shape of recovery.yaml. What it cannot say (unique names, URLs, destinations) is in checks.ts. */
+
+// `shard: 01` is the number 1 in YAML: say what to do about it.
+const text = (description: string) =>
+  z
+    .string({ error: (issue) => (typeof issue.input === 'number' ? 'expected text: write it in quotes, such as "01"' : undefined) })
+    .min(1)
+    .max(4_096)
+    .describe(description);
+
+const secretRef = (description: string) =>
+  z
+    .union([z.strictObject({ env: text('name of an environment variable') }), z.strictObject({ file: text('path of a file') })], {
+      error: 'write { env: NAME } or { file: PATH }; a secret itself is refused here',
+    })
+    .describe(description);
+
+const count = (max: number) => z.int().min(1).max(max);
+const MAX_SECONDS = 31_536_000;
+
+const policySchema = z
+  .strictObject({
+    approval: z.enum(['required', 'auto']).describe('`auto` runs the plan at once'),
+    approvalTimeoutSeconds: count(MAX_SECONDS),
+    onFailure: z.enum(['stay-fenced', 'unfence']),
+    lanesPerNode: count(256).describe('tables worked on at once, per node'),
+    keepAside: z.boolean().describe('keep safety clones after a success'),
+    checkParts: z.enum(['all', 'restored', 'none']),
+    unavailableDeadlineSeconds: count(MAX_SECONDS),
+    statementDeadlineSeconds: count(MAX_SECONDS),
+    heartbeatTimeoutSeconds: count(3_600).describe('without a heartbeat for so long, another worker takes over'),
+    resolveTimeoutSeconds: count(MAX_SECONDS),
+  } satisfies Record<keyof Policy, z.ZodType>)
+  .partial();
+
+const keeperSchema = z.strictObject({
+  hosts: z.array(text('host:port')).min(1).max(50),
+  chroot: text('path that all paths are under').optional(),
+});
+
+const nodeSchema = z.strictObject({
+  name: text('unique in the cluster'),
+  shard: text("the server's macro {shard}"),
+  replica: text("the server's macro {replica}"),
+  url: text('http or https address of the HTTP interface, without credentials'),
+  user: text('default: "default"').optional(),
+  password: secretRef('reference to the password').optional(),
+  tls: z
+    .strictObject({
+      ca: z.strictObject({ file: text('path of a PEM file') }).optional(),
+      insecure: z.boolean().describe('take any certificate: for tests only').optional(),
+    })
+    .optional(),
+});
+
+const backupSchema = z.discriminatedUnion(
+  'kind',
+  [
+    z.strictObject({
+      kind: z.literal('native'),
+      to: text("such as Disk('backups', '{cluster}/{shard}/{name}')"),
+    }),
+  ],
+  { error: (issue) => (issue.code === 'invalid_union' ? 'unknown kind of backup: this version knows "native"' : undefined) },
+);
+
+const clusterSchema = z.strictObject({
+  keeper: keeperSchema,
+  nodes: z.array(nodeSchema).min(1).max(1_000),
+  backups: z.record(z.string(), backupSchema).optional(),
+  policies: policySchema.describe('override the policies at the top').optional(),
+});
+
+export const configSchema = z.strictObject({
+  clusters: z.record(z.string(), clusterSchema),
+  policies: policySchema.optional(),
+  reports: z.strictObject({ dir: text('folder for reports, from the working directory') }).optional(),
+  temporal: z.strictObject({ taskQueue: text('task queue of the workers').optional() }).optional(),
+});
+
+export type RawConfig = z.infer<typeof configSchema>;
+export type RawCluster = z.infer<typeof clusterSchema>;
+export type NodeConfig = z.infer<typeof nodeSchema>;
+export type KeeperConfig = z.infer<typeof keeperSchema>;
+
+/** JSON Schema of recovery.yaml, for `ch-recover schema` and editors. */
+export function configJsonSchema(): Record<string, unknown> {
+  return { title: 'recovery.yaml', ...z.toJSONSchema(configSchema, { io: 'input' }) };
+}

@@ -1,0 +1,112 @@
+import type { ErrorCode } from './errors.js';
+import { sameParts, type PartsDigest } from './inventory.js';
+
+/** What one attempt at one table on one replica sees. Everything is observed anew before every statement. */
+export interface Observation {
+  /** One of our statements for this table that the server still runs, and for how long. */
+  running: { seconds: number } | null;
+  table: {
+    state: 'missing' | 'detached' | 'plain' | 'replicated';
+    parts: PartsDigest;
+    readonly: boolean;
+    sessionExpired: boolean;
+  };
+  /** Null: a table that never was replicated. */
+  keeper: {
+    replicaPathExists: boolean;
+    /** `is_active` under our replica's path, held by somebody else than the table we look at. */
+    heldByOther: boolean;
+    partsAgree: boolean | null;
+  } | null;
+  clone: PartsDigest | null;
+  /** A clone that was being made or a staging table that is not verified yet. */
+  making: PartsDigest | null;
+  embedded: boolean;
+}
+
+export interface Goal {
+  replicated: boolean;
+  /** The clone comes from: the table itself, or a backup (then it must exist before anything else). */
+  source: 'table' | 'backup';
+  /** Whether ATTACH … AS REPLICATED gives the table its old path back: Atomic database, default replica path. */
+  convertible: boolean;
+  statementDeadlineSeconds: number;
+}
+
+export type Step =
+  | { do: 'done' }
+  | { do: 'wait'; why: 'statement-running' | 'session-expired' | 'becoming-writable' }
+  | { do: 'refuse'; code: ErrorCode; why: string }
+  | { do: 'drop-making' }
+  | { do: 'make-clone' }
+  | { do: 'complete-clone' }
+  | { do: 'restore-replica' }
+  | { do: 'detach' }
+  | { do: 'drop-replica' }
+  | { do: 'attach-not-replicated' }
+  | { do: 'create-plain' }
+  | { do: 'replace-partitions' }
+  /** DETACH and ATTACH AS REPLICATED: one step, since a plain table that is detached looks like any detached one. */
+  | { do: 'convert' };
+
+/**
+ * The attempt table of the design: the one next step from what is observed. Asked again after every step, so a crash
+ * before, after or between statements only means that the next worker looks at a later row.
+ */
+export function decideAttempt(seen: Observation, goal: Goal): Step {
+  if (seen.running)
+    return seen.running.seconds > goal.statementDeadlineSeconds
+      ? { do: 'refuse', code: 'STATEMENT_HUNG', why: `our statement has been running for ${Math.round(seen.running.seconds)} s` }
+      : { do: 'wait', why: 'statement-running' };
+  if (seen.keeper?.heldByOther)
+    return { do: 'refuse', code: 'REPLICA_ACTIVE', why: 'another server is active on this replica’s ZooKeeper path' };
+  if (seen.table.state === 'replicated' && seen.table.sessionExpired) return { do: 'wait', why: 'session-expired' };
+  if (!seen.clone) return withoutClone(seen, goal);
+  if (!goal.replicated) return plainTable(seen, seen.clone);
+  const step = replicatedTable(seen, seen.clone);
+  const rebuilds = !['done', 'wait', 'restore-replica'].includes(step.do);
+  return rebuilds && !goal.convertible
+    ? { do: 'refuse', code: 'EXPLICIT_KEEPER_PATH', why: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path' }
+    : step;
+}
+
+function withoutClone(seen: Observation, goal: Goal): Step {
+  if (goal.source === 'backup')
+    return { do: 'refuse', code: 'VERIFY_FAILED', why: 'there is no verified staging table to promote' };
+  if (seen.table.state !== 'replicated' && seen.table.state !== 'plain')
+    return { do: 'refuse', code: 'HALF_RESTORED_NO_BASELINE', why: 'the table is not attached and has no safety clone' };
+  if (!seen.making) return { do: 'make-clone' };
+  // The source is untouched as long as no clone is complete, so an unequal one is a torn copy: make it again.
+  return sameParts(seen.making, seen.table.parts) ? { do: 'complete-clone' } : { do: 'drop-making' };
+}
+
+function plainTable(seen: Observation, clone: PartsDigest): Step {
+  switch (seen.table.state) {
+    case 'missing':
+      return { do: 'create-plain' };
+    case 'detached':
+      return { do: 'attach-not-replicated' };
+    default:
+      return sameParts(seen.table.parts, clone) ? { do: 'done' } : { do: 'replace-partitions' };
+  }
+}
+
+function replicatedTable(seen: Observation, clone: PartsDigest): Step {
+  const path = seen.keeper?.replicaPathExists ?? false;
+  const complete = sameParts(seen.table.parts, clone);
+  switch (seen.table.state) {
+    case 'missing':
+      return path ? { do: 'drop-replica' } : { do: 'create-plain' };
+    case 'detached':
+      return path ? { do: 'drop-replica' } : { do: 'attach-not-replicated' };
+    case 'plain':
+      if (!complete) return { do: 'replace-partitions' };
+      // Our own path may still be there from an interrupted run: it goes while nothing of ours is attached to it.
+      return path ? { do: 'detach' } : { do: 'convert' };
+    case 'replicated':
+      if (path && complete && seen.keeper?.partsAgree !== false)
+        return !seen.embedded && seen.table.readonly ? { do: 'wait', why: 'becoming-writable' } : { do: 'done' };
+      if (!path && complete && seen.table.readonly) return { do: 'restore-replica' };
+      return { do: 'detach' };
+  }
+}

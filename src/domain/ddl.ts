@@ -1,0 +1,123 @@
+import { RecoveryError } from './errors.js';
+import type { TableDefinition } from './inventory.js';
+
+/** An engine clause as ClickHouse prints it: `Name(args) rest`. */
+export interface EngineClause {
+  name: string;
+  args: string[];
+  /** PARTITION BY … ORDER BY … TTL … SETTINGS …, with its leading space, or ''. */
+  rest: string;
+}
+
+/** Index just past the quoted text that starts at `start` (', ` or "), with backslash escapes. */
+function skipQuoted(text: string, start: number): number {
+  const mark = text[start];
+  for (let i = start + 1; i < text.length; i++) {
+    if (text[i] === '\\') i++;
+    else if (text[i] === mark) return i + 1;
+  }
+  throw new RecoveryError('NOT_RECOVERABLE', 'a table definition has an unclosed quote');
+}
+
+/** Splits `text[start…]`, which starts with '(', at top-level commas. Returns the parts and the index past ')'. */
+function splitArguments(text: string, start: number): { parts: string[]; end: number } {
+  const parts: string[] = [];
+  let depth = 0;
+  let from = start + 1;
+  for (let i = start; i < text.length; ) {
+    const char = text[i];
+    if (char === "'" || char === '`' || char === '"') {
+      i = skipQuoted(text, i);
+      continue;
+    }
+    if (char === '(' || char === '[') depth++;
+    else if (char === ')' || char === ']') {
+      depth--;
+      if (depth === 0) {
+        const last = text.slice(from, i).trim();
+        if (last !== '' || parts.length > 0) parts.push(last);
+        return { parts, end: i + 1 };
+      }
+    } else if (char === ',' && depth === 1) {
+      parts.push(text.slice(from, i).trim());
+      from = i + 1;
+    }
+    i++;
+  }
+  throw new RecoveryError('NOT_RECOVERABLE', 'a table definition has an unclosed bracket');
+}
+
+export function parseEngine(engineFull: string): EngineClause {
+  const name = /^\w+/.exec(engineFull)?.[0] ?? '';
+  if (engineFull[name.length] !== '(') return { name, args: [], rest: engineFull.slice(name.length) };
+  const { parts, end } = splitArguments(engineFull, name.length);
+  return { name, args: parts, rest: engineFull.slice(end) };
+}
+
+/** Decodes a quoted string literal; null when the text is something else. */
+function unquote(text: string): string | null {
+  if (!text.startsWith("'") || !text.endsWith("'")) return null;
+  return text.slice(1, -1).replace(/\\(.)/g, '$1');
+}
+
+export interface ReplicatedEngine {
+  /** Without the `Replicated` prefix and the first two arguments: what the plain twin is created with. */
+  plain: string;
+  pathTemplate: string;
+  replicaTemplate: string;
+}
+
+/** Takes a `Replicated…MergeTree` clause apart. */
+export function parseReplicatedEngine(engineFull: string): ReplicatedEngine {
+  const { name, args, rest } = parseEngine(engineFull);
+  const path = unquote(args[0] ?? '');
+  const replica = unquote(args[1] ?? '');
+  if (!name.startsWith('Replicated') || path === null || replica === null)
+    throw new RecoveryError('NOT_RECOVERABLE', `cannot read the engine of a replicated table: ${name}`);
+  const own = args.slice(2);
+  return {
+    plain: name.slice('Replicated'.length) + (own.length ? `(${own.join(', ')})` : '') + rest,
+    pathTemplate: path,
+    replicaTemplate: replica,
+  };
+}
+
+/** The column list of a CREATE TABLE, with its brackets: the text between the name and the engine. */
+export function columnsOf(definition: TableDefinition): string {
+  const engineAt = definition.createQuery.lastIndexOf(` ENGINE = ${definition.engineFull}`);
+  const head = engineAt < 0 ? '' : definition.createQuery.slice(0, engineAt);
+  let at = head.indexOf('TABLE ') + 'TABLE '.length;
+  for (let i = 0; i < 2; i++) {
+    at = head[at] === '`' || head[at] === '"' ? skipQuoted(head, at) : at + (/^[^\s.(]*/.exec(head.slice(at))?.[0].length ?? 0);
+    if (head[at] !== '.') break;
+    at++;
+  }
+  const rest = head.slice(at).replace(/^ UUID '[0-9a-f-]{36}'/, '').trim();
+  if (!rest.startsWith('(') || !rest.endsWith(')'))
+    throw new RecoveryError('NOT_RECOVERABLE', `cannot read the columns of ${definition.database}.${definition.table}`, {
+      objects: [`${definition.database}.${definition.table}`],
+    });
+  return rest;
+}
+
+/** What follows the engine clause: ` COMMENT '…'`, or ''. */
+export function commentOf(definition: TableDefinition): string {
+  const clause = ` ENGINE = ${definition.engineFull}`;
+  const engineAt = definition.createQuery.lastIndexOf(clause);
+  return engineAt < 0 ? '' : definition.createQuery.slice(engineAt + clause.length);
+}
+
+/**
+ * Expands a Keeper path as the server does: macros of the server, then {database}, {table}, {uuid}.
+ * Returns null when a macro is unknown.
+ */
+export function expandPath(template: string, macros: Record<string, string>, table: { database: string; table: string; uuid: string }): string | null {
+  let unknown = false;
+  const values: Record<string, string> = { ...macros, database: table.database, table: table.table, uuid: table.uuid };
+  const expanded = template.replace(/\{([^{}]+)\}/g, (whole, name: string) => {
+    const value = Object.hasOwn(values, name) ? values[name] : undefined;
+    if (value === undefined) unknown = true;
+    return value ?? whole;
+  });
+  return unknown ? null : expanded;
+}

@@ -1,0 +1,113 @@
+import type { TableName } from './names.js';
+import type { NodeRef } from './topology.js';
+
+/**
+ * The multiset of a table's non-empty active parts, in three numbers.
+ *
+ * `digest` is the wrapping sum of `cityHash64(hash_of_all_files, rows)`: independent of part names and order, and twins
+ * count twice. Empty parts do not count, since REPLACE PARTITION leaves empty covering parts.
+ */
+export interface PartsDigest {
+  parts: number;
+  rows: number;
+  /** UInt64 as text: it does not fit in a number. */
+  digest: string;
+}
+
+export const NO_PARTS: PartsDigest = { parts: 0, rows: 0, digest: '0' };
+
+export function sameParts(a: PartsDigest, b: PartsDigest): boolean {
+  return a.parts === b.parts && a.rows === b.rows && a.digest === b.digest;
+}
+
+/**
+ * - `replicated`, `merge-tree`: MergeTree family, recovered part by part
+ * - `streaming`: Kafka, RabbitMQ, NATS, S3Queue…: detached while fenced
+ * - `object`: views, dictionaries, Distributed, Buffer…: recreated from DDL
+ * - `other-data`: Log family, Memory, Join…: restored with plain RESTORE where they are missing
+ */
+export type TableKind = 'replicated' | 'merge-tree' | 'streaming' | 'object' | 'other-data';
+
+const STREAMING = new Set(['Kafka', 'RabbitMQ', 'NATS', 'S3Queue', 'AzureQueue', 'FileLog', 'MaterializedPostgreSQL', 'Redis Streams']);
+const DATA = new Set(['Log', 'TinyLog', 'StripeLog', 'Join', 'Set', 'EmbeddedRocksDB']);
+
+export function tableKind(engine: string): TableKind {
+  if (STREAMING.has(engine)) return 'streaming';
+  if (/^Replicated\w*MergeTree$/.test(engine)) return 'replicated';
+  if (/MergeTree$/.test(engine) && !engine.startsWith('Shared')) return 'merge-tree';
+  if (DATA.has(engine)) return 'other-data';
+  return 'object';
+}
+
+/** What defines a table, as `system.tables` gives it. Lost tables take it from the backup's manifest or from a peer. */
+export interface TableDefinition extends TableName {
+  /** All zeros in an Ordinary database. */
+  uuid: string;
+  engine: string;
+  engineFull: string;
+  partitionKey: string;
+  sortingKey: string;
+  primaryKey: string;
+  samplingKey: string;
+  /** CREATE with UUID. */
+  createQuery: string;
+}
+
+/** What the Keeper knows of one replica of one table. */
+export interface KeeperReplicaFacts {
+  tablePath: string;
+  replicaName: string;
+  tablePathExists: boolean;
+  replicaPathExists: boolean;
+  /** Replicas on the path with an `is_active` node, by name. */
+  activeReplicas: string[];
+  /** Entries of `…/replicas/R/parts`, null where the path is absent. */
+  partsInKeeper: number | null;
+  /** Whether Keeper's part names are exactly the names of the local active parts. Null where not compared. */
+  partsAgree: boolean | null;
+  /** Parts that Keeper lists and the disk does not have. */
+  missingLocally: number;
+}
+
+/** One table on one node, as observed. */
+export interface TableFacts {
+  definition: TableDefinition;
+  kind: TableKind;
+  parts: PartsDigest;
+  partitions: number;
+  /** Parts in detached/ that are not a known leftover (`ignored_`, `broken_` …). */
+  detachedParts: number;
+  /** `attaching_…` entries in detached/: the mark of an interrupted attach. */
+  attachingParts: number;
+  readonly: boolean;
+  sessionExpired: boolean;
+  /** Zero-copy replication, or another feature that we do not recover; empty when fine. */
+  unsupported: string;
+  keeper: KeeperReplicaFacts | null;
+  /** Whether our own complete safety clone of an unfinished recovery is on the node, and what it holds. */
+  clone: PartsDigest | null;
+}
+
+/** State that lived in Keeper beside the tables. Each entry becomes a line in plan and report. */
+export interface KeeperStateLine {
+  what: string;
+  detail: string;
+  verdict: 'restored' | 'rebuilt' | 'replayed' | 'unrecoverable' | 'not-affected';
+}
+
+export interface NodeFacts {
+  node: NodeRef;
+  version: string;
+  /** A node without an interserver port: its replicas never become active (ClickHouse issue 78632). */
+  embedded: boolean;
+  macros: Record<string, string>;
+  defaultReplicaPath: string;
+  defaultReplicaName: string;
+  databases: { name: string; engine: string }[];
+  /** UUIDs of dropped tables whose files are not gone yet. */
+  pendingDropUuids: string[];
+  /** Recovery id of clones that an unfinished recovery left here, or ''. */
+  unfinishedRecovery: string;
+  keeperState: KeeperStateLine[];
+  tables: TableFacts[];
+}

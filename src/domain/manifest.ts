@@ -1,0 +1,44 @@
+import type { PartsDigest, TableDefinition } from './inventory.js';
+
+export const MANIFEST_VERSION = 1;
+
+export interface ManifestTable extends TableDefinition {
+  /** Null: this backup cannot say (a plain one, or the parts moved while it was taken). */
+  parts: PartsDigest | null;
+  partitionIds: string[];
+  /** Name of the object in the backup that holds this table's data: a view holds its inner table's. */
+  source: { database: string; table: string };
+}
+
+/** What one shard's backup holds. Written last, beside the backup: a backup without one is a plain one. */
+export interface Manifest {
+  version: number;
+  cluster: string;
+  shard: string;
+  replica: string;
+  /** Name of the backup in its repository, the same on all shards. */
+  backup: string;
+  takenAt: string;
+  serverVersion: string;
+  macros: Record<string, string>;
+  databases: { name: string; engine: string }[];
+  tables: ManifestTable[];
+  unfinishedMutations: { database: string; table: string; mutationId: string; command: string }[];
+  /** What else lived in Keeper when the backup was taken. */
+  keeperState: { what: string; detail: string }[];
+}
+
+/** What the planner knows of a backup for one shard. */
+export interface BackupContents {
+  /** `manifest`: exact. `backup`: read from a plain native backup, DDL without UUID. */
+  evidence: 'manifest' | 'backup';
+  repository: string;
+  name: string;
+  /** As SQL: `Disk('backups', 'prod/01/nightly-1')`. Holds no credentials: the configuration refuses them. */
+  destination: string;
+  takenAt: string;
+  tables: ManifestTable[];
+  databases: { name: string; engine: string }[];
+  unfinishedMutations: Manifest['unfinishedMutations'];
+  keeperState: Manifest['keeperState'];
+}

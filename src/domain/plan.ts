@@ -1,0 +1,111 @@
+import type { Problem } from './errors.js';
+import type { KeeperStateLine, PartsDigest } from './inventory.js';
+import type { NodeRef } from './topology.js';
+
+export type Situation =
+  | 'healthy'
+  | 'keeper-metadata-lost'
+  | 'replica-lost'
+  | 'data-lost'
+  | 'table-lost'
+  | 'half-restored'
+  | 'diverged'
+  | 'stale-path'
+  | 'stale-path-live-replica'
+  | 'not-recoverable';
+
+export type Action =
+  | 'none'
+  | 'restore-replica'
+  | 'rebuild-from-clone'
+  | 'restore-from-backup'
+  | 'recreate-and-fetch'
+  | 'create-object'
+  | 'needs-operator';
+
+/** What a statement is for. The executor sends a statement only by its name here, so it can send no other. */
+export type StepName =
+  | 'drop-making'
+  | 'make-clone'
+  | 'complete-clone'
+  | 'hold-clone'
+  | 'drop-staging'
+  | 'create-staging'
+  | 'restore'
+  | 'complete-staging'
+  | 'rename-into-place'
+  | 'create-plain'
+  | 'create-replicated'
+  | 'create-object'
+  | 'detach'
+  | 'drop-replica'
+  | 'attach-not-replicated'
+  | 'attach'
+  | 'replace-partition'
+  | 'drop-partition'
+  | 'attach-as-replicated'
+  | 'restart-replica'
+  | 'restore-replica';
+
+export interface PlannedStatement {
+  step: StepName;
+  sql: string;
+}
+
+/** One table on one replica: what is wrong with it and what will be done. */
+export interface PlanItem {
+  database: string;
+  table: string;
+  node: NodeRef;
+  situation: Situation;
+  action: Action;
+  /** Goes first in its shard: what it holds is what survives. */
+  authority: boolean;
+  replicated: boolean;
+  /** The MergeTree parts that must be there in the end; null: known only once the backup is restored. */
+  expected: PartsDigest | null;
+  /** Keeper path of the table and this replica's name on it; null for tables without. */
+  keeperPath: { tablePath: string; replicaName: string } | null;
+  uuid: string;
+  /**
+   * Every statement that this unit may send and that changes something, as exact SQL, in the order of the undisturbed
+   * run, repairs after a crash last. `{partition}` stands for a partition id (letters, digits, - and _), `{operation}`
+   * for the id by which `system.backups` knows a RESTORE.
+   */
+  statements: PlannedStatement[];
+  /** ATTACH … AS REPLICATED gives it its old ZooKeeper path back, so it can be rebuilt in place. */
+  convertible: boolean;
+  /** Where a refused item stands and why. */
+  problem?: Problem;
+}
+
+export interface Plan {
+  cluster: string;
+  /** sha256 of everything below: what an approval is for. */
+  hash: string;
+  backup: { repository: string; name: string; takenAt: string; evidence: 'manifest' | 'backup' } | null;
+  /** Statements for each node before and after its tables: fence, databases, objects, unfence. */
+  nodes: { node: NodeRef; embedded: boolean; version: string; strategy: string; fence: string[]; databases: string[] }[];
+  items: PlanItem[];
+  /** Objects without data (views, dictionaries, Distributed): created after the tables. */
+  keeperState: KeeperStateLine[];
+  warnings: string[];
+  /** Anything that forbids the run as a whole: nothing is fenced or touched. */
+  refusals: Problem[];
+}
+
+/** Items that need work. */
+export function workOf(plan: Plan): PlanItem[] {
+  return plan.items.filter((item) => item.action !== 'none' && item.action !== 'needs-operator');
+}
+
+/** `succeeded` needs no more; the answer to 'is there anything to do?'. */
+export function nothingToDo(plan: Plan): boolean {
+  return plan.refusals.length === 0 && plan.items.every((item) => item.action === 'none');
+}
+
+export function situationCounts(plan: Plan): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const item of plan.items) counts[item.situation] = (counts[item.situation] ?? 0) + 1;
+  return counts;
+}

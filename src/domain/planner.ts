@@ -1,0 +1,364 @@
+import { chooseAuthority, type PartRef } from './authority.js';
+import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
+import { problem, type Problem } from './errors.js';
+import { NO_PARTS, tableKind, type KeeperReplicaFacts, type KeeperStateLine, type NodeFacts, type PartsDigest, type TableDefinition, type TableFacts } from './inventory.js';
+import type { BackupContents, ManifestTable } from './manifest.js';
+import { compilePattern, OWN_DATABASES, quote, quoteTable, tableKey, type TableName } from './names.js';
+import type { Plan, PlanItem, PlannedStatement, StepName } from './plan.js';
+import type { RecoveryRequest } from './request.js';
+import { judgeMissing, judgePlain, judgeReplicated, type Verdict } from './situation.js';
+import * as sql from './statements.js';
+import type { NodeRef } from './topology.js';
+
+export interface PlanInput {
+  request: RecoveryRequest;
+  nodes: NodeFacts[];
+  /** By shard; empty when no backup was named. */
+  backups: Map<string, BackupContents>;
+  /** Part lists of a table by node name, for tables whose replicas differ. */
+  partLists: Map<string, Map<string, PartRef[]>>;
+  /** Keeper's word on tables that a node lacks, by `partListKey(node, table)`. */
+  absentPaths: Map<string, KeeperReplicaFacts>;
+}
+
+/** Key of `partLists` (shard) and `absentPaths` (node). */
+export function scopedKey(scope: string, name: TableName): string {
+  return `${scope}/${tableKey(name)}`;
+}
+
+type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible'> & { definition: TableDefinition };
+
+/** What exists, what the backup holds and what was asked for → what is done about each table. Pure. */
+export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
+  const selected = selector(input.request);
+  const warnings: string[] = [];
+  const refusals = refuseNodes(input);
+  const items: PlanItem[] = [];
+  for (const [shard, nodes] of groupByShard(input.nodes)) items.push(...planShard(shard, nodes, input, selected, warnings));
+  if (input.request.tables && items.length === 0)
+    refusals.push(problem('TABLES_MATCH_NOTHING', 'no table of the cluster or the backup matches', { field: 'tables', objects: input.request.tables.slice(0, 20) }));
+  const first = [...input.backups.values()][0];
+  return {
+    cluster: input.request.cluster,
+    backup: first ? { repository: first.repository, name: first.name, takenAt: first.takenAt, evidence: first.evidence } : null,
+    nodes: input.nodes.map((node) => ({
+      node: node.node,
+      embedded: node.embedded,
+      version: node.version,
+      strategy: node.embedded
+        ? 'SYSTEM RESTORE REPLICA (embedded node: replicas never become active)'
+        : 'SYSTEM RESTORE REPLICA',
+      fence: fenceOf(node),
+      databases: missingDatabases(node, items, input),
+    })),
+    items,
+    keeperState: keeperState(input),
+    warnings,
+    refusals,
+  };
+}
+
+function selector(request: RecoveryRequest): (name: TableName) => boolean {
+  const matchers = request.tables?.map(compilePattern);
+  return (name) => !OWN_DATABASES.includes(name.database) && (!matchers || matchers.some((matches) => matches(name)));
+}
+
+function groupByShard(nodes: NodeFacts[]): Map<string, NodeFacts[]> {
+  const shards = new Map<string, NodeFacts[]>();
+  for (const node of nodes) shards.set(node.node.shard, [...(shards.get(node.node.shard) ?? []), node]);
+  return shards;
+}
+
+function refuseNodes({ nodes, request, backups }: PlanInput): Problem[] {
+  const refusals: Problem[] = [];
+  for (const { node, macros, unfinishedRecovery } of nodes) {
+    for (const macro of ['shard', 'replica'] as const)
+      if (macros[macro] !== undefined && macros[macro] !== node[macro])
+        refusals.push(problem('WRONG_MACROS', `node ${node.name}: macro {${macro}} is ${macros[macro]}, the configuration says ${node[macro]}`, { objects: [node.name] }));
+    if (unfinishedRecovery !== '' && !request.adopt)
+      refusals.push(problem('RECOVERY_UNFINISHED', `node ${node.name} has safety clones of recovery ${unfinishedRecovery}`, { objects: [node.name], field: 'adopt' }));
+  }
+  // A shard without any table, while the others have some, has lost its data: never 'nothing to do'.
+  const replicated = (node: NodeFacts) => node.tables.filter((table) => table.kind === 'replicated').length;
+  for (const [shard, members] of groupByShard(nodes))
+    if (!backups.has(shard) && members.every((node) => replicated(node) === 0) && nodes.some((node) => replicated(node) > 0))
+      refusals.push(problem('DATA_LOST_NO_BACKUP', `shard ${shard} has no replicated table, other shards have`, { field: 'backup', objects: members.map((node) => node.node.name) }));
+  return refusals;
+}
+
+function planShard(shard: string, nodes: NodeFacts[], input: PlanInput, selected: (name: TableName) => boolean, warnings: string[]): PlanItem[] {
+  const backup = input.backups.get(shard);
+  const names = new Map<string, TableName>();
+  for (const node of nodes) for (const table of node.tables) if (selected(table.definition)) names.set(tableKey(table.definition), table.definition);
+  for (const table of backup?.tables ?? []) if (selected(table)) names.set(tableKey(table), table);
+  const standing = nodes.some((node) => node.tables.some((table) => backup?.tables.some((saved) => tableKey(saved) === tableKey(table.definition))));
+  const items: PlanItem[] = [];
+  for (const name of [...names.values()].sort(byName)) {
+    const drafts = nodes.map((node) => draftItem(name, node, nodes, input, backup, !standing)).filter((draft) => draft !== null);
+    items.push(...finishShardTable(shard, drafts, nodes, input, warnings));
+  }
+  return items;
+}
+
+function byName(a: TableName, b: TableName): number {
+  const [left, right] = [tableKey(a), tableKey(b)];
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+const find = (node: NodeFacts, name: TableName) => node.tables.find((table) => tableKey(table.definition) === tableKey(name));
+
+function draftItem(name: TableName, node: NodeFacts, shard: NodeFacts[], input: PlanInput, backup: BackupContents | undefined, shardEmpty: boolean): Draft | null {
+  const here = find(node, name);
+  const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
+  if (here?.kind === 'streaming') return null;
+  if (here) return standingItem(here, node, saved);
+  const peer = shard.map((other) => find(other, name)).find((table) => table && table.kind !== 'streaming');
+  const definition = saved ? fromBackup(saved, backup, input, node) : peer?.definition;
+  if (!definition) return null;
+  return missingItem(definition, node, { peer, saved, shardEmpty, input });
+}
+
+function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | undefined): Draft | null {
+  const around = { embedded: node.embedded, backup: saved ? { parts: saved.parts } : null };
+  if (here.kind === 'object' || here.kind === 'other-data') return null;
+  const replicated = here.kind === 'replicated';
+  const verdict = replicated ? judgeReplicated(here, around) : judgePlain(here, around);
+  const fromBackup = verdict.action === 'restore-from-backup';
+  return draft(here.definition, node.node, verdict, {
+    replicated,
+    expected: fromBackup ? (saved?.parts ?? null) : verdict.action === 'rebuild-from-clone' && here.clone ? here.clone : here.parts,
+    keeper: here.keeper,
+  });
+}
+
+function missingItem(
+  definition: TableDefinition,
+  node: NodeFacts,
+  { peer, saved, shardEmpty, input }: { peer: TableFacts | undefined; saved: ManifestTable | undefined; shardEmpty: boolean; input: PlanInput },
+): Draft {
+  const kind = tableKind(definition.engine);
+  if (kind === 'object' || kind === 'other-data') {
+    const verdict: Verdict = { situation: shardEmpty ? 'data-lost' : 'table-lost', action: 'create-object' };
+    return draft(definition, node.node, verdict, { replicated: false, expected: null, keeper: null });
+  }
+  const keeper = input.absentPaths.get(scopedKey(node.node.name, definition)) ?? absentKeeper(definition, node);
+  const verdict = judgeMissing({
+    onPeer: peer !== undefined && peer.parts.parts > 0,
+    inBackup: saved !== undefined,
+    shardEmpty,
+    pathActive: keeper?.activeReplicas.includes(keeper.replicaName) ?? false,
+    uuidPendingDrop: node.pendingDropUuids.includes(definition.uuid),
+  });
+  const expected = verdict.action === 'recreate-and-fetch' ? (peer?.parts ?? null) : (saved?.parts ?? null);
+  return draft(definition, node.node, verdict, { replicated: kind === 'replicated', expected, keeper });
+}
+
+function draft(
+  definition: TableDefinition,
+  node: NodeRef,
+  verdict: Verdict,
+  rest: { replicated: boolean; expected: PartsDigest | null; keeper: KeeperReplicaFacts | null },
+): Draft {
+  return {
+    database: definition.database,
+    table: definition.table,
+    node,
+    situation: verdict.situation,
+    action: verdict.action,
+    replicated: rest.replicated,
+    expected: rest.expected,
+    keeperPath: rest.keeper ? { tablePath: rest.keeper.tablePath, replicaName: rest.keeper.replicaName } : null,
+    uuid: definition.uuid,
+    definition,
+    ...(verdict.code ? { problem: problem(verdict.code, `${definition.database}.${definition.table}: ${verdict.why ?? ''}`, { objects: [tableKey(definition)] }) } : {}),
+  };
+}
+
+/** Where a lost table's Keeper path is, from its DDL and the node's macros. */
+export function absentKeeper(definition: TableDefinition, node: NodeFacts): KeeperReplicaFacts | null {
+  if (tableKind(definition.engine) !== 'replicated') return null;
+  const engine = parseReplicatedEngine(definition.engineFull);
+  const tablePath = expandPath(engine.pathTemplate, node.macros, definition);
+  const replicaName = expandPath(engine.replicaTemplate, node.macros, definition);
+  if (tablePath === null || replicaName === null) return null;
+  return { tablePath, replicaName, tablePathExists: false, replicaPathExists: false, activeReplicas: [], partsInKeeper: null, partsAgree: null, missingLocally: 0 };
+}
+
+/**
+ * A plain native backup shows its tables without `Replicated` and UUID: take those from the same table elsewhere in
+ * the cluster. A manifest has them.
+ */
+function fromBackup(saved: ManifestTable, backup: BackupContents | undefined, input: PlanInput, node: NodeFacts): TableDefinition {
+  if (backup?.evidence !== 'backup' || tableKind(saved.engine) !== 'merge-tree') return saved;
+  const elsewhere = input.nodes.map((other) => find(other, saved)).find((table) => table?.kind === 'replicated');
+  if (!elsewhere) return saved;
+  const engineFull = elsewhere.definition.engineFull;
+  const uuid = find(node, saved)?.definition.uuid ?? saved.uuid;
+  return {
+    ...saved,
+    uuid,
+    engine: elsewhere.definition.engine,
+    engineFull,
+    createQuery: `CREATE TABLE ${quoteTable(saved)} ${columnsOf(saved)} ENGINE = ${engineFull}`,
+  };
+}
+
+/** Chooses who goes first and writes each item's statements. */
+function finishShardTable(shard: string, drafts: Draft[], nodes: NodeFacts[], input: PlanInput, warnings: string[]): PlanItem[] {
+  const withParts = drafts.filter((item) => item.replicated && (item.action === 'restore-replica' || item.action === 'rebuild-from-clone'));
+  const authority = authorityOf(shard, drafts, withParts, nodes, input);
+  return drafts.map((item) => {
+    let finished: Draft = item;
+    if (authority.diverged && withParts.includes(item))
+      finished = { ...item, situation: 'diverged', action: 'needs-operator', problem: authority.diverged };
+    const { definition, ...rest } = finished;
+    const node = nodes.find((candidate) => candidate.node.name === item.node.name);
+    const convertible = node !== undefined && isConvertible(definition, node);
+    const decided = { ...rest, authority: item.node.name === authority.name, convertible };
+    if (item.replicated && !convertible) {
+      if (decided.action === 'restore-from-backup' || decided.action === 'rebuild-from-clone')
+        return {
+          ...decided,
+          action: 'needs-operator' as const,
+          problem: problem('EXPLICIT_KEEPER_PATH', `${tableKey(item)}: its ZooKeeper path is not the server's default`, { objects: [tableKey(item)] }),
+          statements: [],
+        };
+      if (decided.action === 'restore-replica')
+        warnings.push(`${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`);
+    }
+    return { ...decided, statements: statementsOf(decided, definition, input.backups.get(shard)) };
+  });
+}
+
+function authorityOf(shard: string, drafts: Draft[], withParts: Draft[], nodes: NodeFacts[], input: PlanInput): { name: string | null; diverged?: Problem } {
+  if (withParts.length === 0) {
+    // Nobody has parts: the node whose backup it is goes first, else the first one that restores.
+    const restoring = drafts.filter((item) => item.action === 'restore-from-backup');
+    const first = restoring[0];
+    for (const item of restoring) {
+      if (item === first) continue;
+      item.situation = 'replica-lost';
+      item.action = 'recreate-and-fetch';
+    }
+    return { name: (first ?? drafts.find((item) => item.action === 'none'))?.node.name ?? null };
+  }
+  const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
+  const decision = chooseAuthority(
+    withParts.map((item) => ({ replica: item.node.name, digest: item.expected ?? NO_PARTS, parts: lists?.get(item.node.name) ?? null })),
+  );
+  if (decision.authority !== null) return { name: decision.authority };
+  const objects = decision.difference.flatMap(({ replica, onlyThere }) => onlyThere.map((part) => `${replica}: ${part}`)).slice(0, 40);
+  return { name: null, diverged: problem('REPLICAS_DIVERGED', `${tableKey(withParts[0] as TableName)}: no replica of shard ${shard} has all parts`, { objects }) };
+}
+
+/** ATTACH … AS REPLICATED gives a table the server's default path, and works in Atomic databases only. */
+export function isConvertible(definition: TableDefinition, node: NodeFacts): boolean {
+  if (tableKind(definition.engine) !== 'replicated' || definition.uuid === '' || definition.uuid.startsWith('00000000-0000-0000')) return false;
+  const engine = parseReplicatedEngine(definition.engineFull);
+  return engine.pathTemplate === node.defaultReplicaPath && engine.replicaTemplate === node.defaultReplicaName;
+}
+
+/** Stands for the operation id of a RESTORE: it has the staging table's UUID in it, so that a new try has a new one. */
+export const OPERATION_PLACEHOLDER = '{operation}';
+
+type Statements = PlannedStatement[];
+const planned = (step: StepName, text: string): PlannedStatement => ({ step, sql: text });
+
+function cloneStatements(definition: TableDefinition): Statements {
+  return [
+    planned('make-clone', sql.cloneTable(definition)),
+    planned('complete-clone', sql.completeClone('making', definition)),
+    planned('drop-making', sql.dropClone('making', definition)),
+  ];
+}
+
+function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'replicated'>): Statements {
+  const fill = [
+    planned('replace-partition', sql.replacePartition(item, sql.PARTITION_PLACEHOLDER)),
+    planned('drop-partition', sql.dropPartition(item, sql.PARTITION_PLACEHOLDER)),
+  ];
+  if (!item.replicated) return [planned('attach', sql.attach(item)), ...fill];
+  return [
+    planned('detach', sql.detach(item)),
+    ...(item.keeperPath ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))] : []),
+    planned('attach-not-replicated', sql.attachAsNotReplicated(item)),
+    planned('attach', sql.attach(item)),
+    ...fill,
+    planned('attach-as-replicated', sql.attachAsReplicated(item)),
+    planned('restart-replica', sql.restartReplica(item)),
+    planned('restore-replica', sql.restoreReplica(item)),
+  ];
+}
+
+function statementsOf(item: Omit<PlanItem, 'statements'>, definition: TableDefinition, backup: BackupContents | undefined): Statements {
+  const source = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
+  const restore = (preCreated: boolean) =>
+    backup ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER, preCreated))] : [];
+  switch (item.action) {
+    case 'none':
+    case 'needs-operator':
+      return [];
+    case 'restore-replica':
+      return unique([
+        ...cloneStatements(definition),
+        planned('restart-replica', sql.restartReplica(item)),
+        planned('restore-replica', sql.restoreReplica(item)),
+        ...(item.convertible ? rebuildStatements(item) : []),
+      ]);
+    case 'rebuild-from-clone':
+      return unique([...cloneStatements(definition), ...rebuildStatements(item)]);
+    case 'recreate-and-fetch':
+      return [
+        ...(item.keeperPath ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))] : []),
+        planned('create-replicated', sql.createReplicated(definition)),
+      ];
+    case 'create-object':
+      if (tableKind(definition.engine) !== 'other-data') return [planned('create-object', sql.createObject(definition))];
+      return [...restore(false), planned('rename-into-place', sql.promoteByRename(item)), planned('drop-staging', sql.dropClone('staging', item))];
+    case 'restore-from-backup':
+      return unique([
+        planned('create-staging', sql.createStaging(definition)),
+        ...restore(true),
+        planned('complete-staging', sql.completeClone('staging', item)),
+        planned('create-plain', sql.createPlain(definition, item.replicated)),
+        ...rebuildStatements(item),
+        planned('make-clone', sql.cloneTable(definition)),
+        planned('hold-clone', sql.holdClone(item)),
+        planned('drop-making', sql.dropClone('making', item)),
+        planned('drop-staging', sql.dropClone('staging', item)),
+      ]);
+  }
+}
+
+function unique(statements: Statements): Statements {
+  const seen = new Set<string>();
+  return statements.filter(({ step }) => !seen.has(step) && seen.add(step));
+}
+
+function fenceOf(node: NodeFacts): string[] {
+  return [...sql.FENCE, ...node.tables.filter((table) => table.kind === 'streaming').map((table) => sql.detachStreaming(table.definition))];
+}
+
+function missingDatabases(node: NodeFacts, items: PlanItem[], input: PlanInput): string[] {
+  const needed = new Set(items.filter((item) => item.node.name === node.node.name && item.action !== 'none' && item.action !== 'needs-operator').map((item) => item.database));
+  const saved = input.backups.get(node.node.shard)?.databases ?? [];
+  const peers = input.nodes.flatMap((other) => other.databases);
+  return [...needed]
+    .filter((name) => !node.databases.some((database) => database.name === name))
+    .sort()
+    .map((name) => {
+      const engine = (saved.find((database) => database.name === name) ?? peers.find((database) => database.name === name))?.engine ?? 'Atomic';
+      return sql.createDatabase(name, /^\w+$/.test(engine) ? engine : quote(engine));
+    });
+}
+
+function keeperState(input: PlanInput): KeeperStateLine[] {
+  const lines = input.nodes.flatMap((node) => node.keeperState);
+  for (const [shard, backup] of input.backups)
+    for (const mutation of backup.unfinishedMutations)
+      lines.push({ what: 'unfinished mutation', detail: `shard ${shard}, ${mutation.database}.${mutation.table}: ${mutation.command}`.slice(0, 300), verdict: 'unrecoverable' });
+  if (input.nodes.some((node) => node.tables.some((table) => table.kind === 'replicated')))
+    lines.push({ what: 'block deduplication hashes', detail: 'inserts repeated from before the loss are not recognised as repeats', verdict: 'unrecoverable' });
+  const seen = new Set<string>();
+  return lines.filter((line) => !seen.has(`${line.what}/${line.detail}`) && seen.add(`${line.what}/${line.detail}`));
+}

@@ -1,0 +1,36 @@
+/** How a recovery behaves. Every duration says its unit; every default is safe for production. */
+export interface Policy {
+  /** `required`: a person approves the plan. `auto`: the plan runs at once. */
+  approval: 'required' | 'auto';
+  /** Seconds to wait for an approval. @default 86_400 */
+  approvalTimeoutSeconds: number;
+  /** What happens to the fence when a recovery ends without success. */
+  onFailure: 'stay-fenced' | 'unfence';
+  /** Tables worked on at once, per node. @default 4 */
+  lanesPerNode: number;
+  /** Keep safety clones after a success (renamed aside) until somebody drops them. */
+  keepAside: boolean;
+  /** Which parts `CHECK TABLE` reads before anything destructive. @default 'all' */
+  checkParts: 'all' | 'restored' | 'none';
+  /** Seconds to wait for ZooKeeper or a node to come back before giving up. @default 900 */
+  unavailableDeadlineSeconds: number;
+  /** Seconds that one statement may run before it counts as hung. @default 3_600 */
+  statementDeadlineSeconds: number;
+  /** Seconds without a heartbeat after which a worker counts as dead and another takes over. @default 15 */
+  heartbeatTimeoutSeconds: number;
+  /** Seconds to wait for `resolve` when tables failed and a person is there. @default 86_400 */
+  resolveTimeoutSeconds: number;
+}
+
+export const DEFAULT_POLICY: Policy = {
+  approval: 'required',
+  approvalTimeoutSeconds: 86_400,
+  onFailure: 'stay-fenced',
+  lanesPerNode: 4,
+  keepAside: true,
+  checkParts: 'all',
+  unavailableDeadlineSeconds: 900,
+  statementDeadlineSeconds: 3_600,
+  heartbeatTimeoutSeconds: 15,
+  resolveTimeoutSeconds: 86_400,
+};

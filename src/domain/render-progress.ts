@@ -1,0 +1,50 @@
+import type { Progress, UnitProgress } from './messages.js';
+
+/** Rows in the live table: more would make the details too large for the UI. */
+const MAX_ROWS = 60;
+
+const MARK: Record<UnitProgress['state'], string> = {
+  waiting: '·',
+  'restore-data': '▶ restore data',
+  'verify-parts': '▶ verify parts',
+  'restore-replica': '▶ restore replica',
+  validate: '▶ validate',
+  done: '✔ done',
+  failed: '✖ failed',
+  skipped: '– skipped',
+};
+
+/** Names may hold anything: keep them from breaking out of a Markdown table cell. */
+export function cell(text: string): string {
+  return text.replace(/[\\|`*_<>[\]]/g, (char) => `\\${char}`).replace(/\s+/g, ' ');
+}
+
+function next(progress: Progress): string {
+  if (progress.phase === 'waiting-for-approval')
+    return `**Waiting for approval.** Read the plan (query \`plan\`), then send the update \`approve\` with \`{"planHash":"${progress.planHash ?? ''}","by":"you"}\`.`;
+  if (progress.phase === 'waiting-for-resolve')
+    return '**Some tables failed.** Send the signal `resolve` with `{"action":"retry"}`, `{"action":"skip"}` or `{"action":"abort"}`.';
+  if (progress.paused) return '**Paused.** Send the signal `resume` to go on.';
+  return '';
+}
+
+/** The live table of the Temporal UI. */
+export function progressToMarkdown(progress: Progress): string {
+  const { units } = progress;
+  const count = (state: UnitProgress['state']) => units.filter((unit) => unit.state === state).length;
+  const active = units.filter((unit) => unit.state !== 'waiting' && unit.state !== 'done');
+  const others = units.filter((unit) => unit.state === 'waiting' || unit.state === 'done');
+  const shown = [...active, ...others].slice(0, MAX_ROWS);
+  const lines = [
+    `**${cell(progress.cluster)}: ${progress.outcome ?? progress.phase}** — ${count('done')} of ${units.length} tables done, ${count('failed')} failed`,
+    next(progress),
+    progress.problem ? `**${progress.problem.code}**: ${cell(progress.problem.message)}. ${cell(progress.problem.hint)}.` : '',
+    '| stage | state |\n|---|---|\n' + progress.stages.map((stage) => `| ${stage.name} | ${stage.finishedAt !== null ? stage.outcome : stage.startedAt !== null ? 'running' : ''} |`).join('\n'),
+    units.length === 0
+      ? ''
+      : '| table @ shard/replica | state | rows |\n|---|---|---|\n' +
+        shown.map((unit) => `| ${cell(unit.label)} | ${MARK[unit.state]}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`).join('\n') +
+        (units.length > shown.length ? `\n| … ${units.length - shown.length} more | | |` : ''),
+  ];
+  return lines.filter((line) => line !== '').join('\n\n');
+}

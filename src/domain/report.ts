@@ -1,0 +1,59 @@
+import type { Problem } from './errors.js';
+import type { KeeperStateLine } from './inventory.js';
+
+export const REPORT_SCHEMA_VERSION = 1;
+
+export type Outcome = 'succeeded' | 'nothing-to-do' | 'failed' | 'needs-operator' | 'aborted';
+
+export const STAGES = ['stop', 'restore-data', 'verify-parts', 'restore-replica', 'validate'] as const;
+export type StageName = (typeof STAGES)[number];
+
+export interface StageReport {
+  name: StageName;
+  /** ISO 8601, workflow time; null: never started. */
+  startedAt: string | null;
+  finishedAt: string | null;
+  outcome: 'done' | 'failed' | 'skipped' | 'not-needed';
+}
+
+export interface TableReport {
+  database: string;
+  table: string;
+  shard: string;
+  replica: string;
+  situation: string;
+  action: string;
+  outcome: 'recovered' | 'unchanged' | 'failed' | 'skipped';
+  rowsExpected: number | null;
+  rowsFound: number | null;
+  partsExpected: number | null;
+  partsFound: number | null;
+  detachedLeft: number;
+  /** How sure the comparison is: part hashes, contents, or only what a plain backup carries. */
+  evidence: string;
+  activation: string;
+  problem?: Problem;
+}
+
+export interface Report {
+  schemaVersion: number;
+  recoveryId: string;
+  cluster: string;
+  incident?: string;
+  backup?: { repository: string; name: string; takenAt: string };
+  outcome: Outcome;
+  problem?: Problem;
+  situations: Record<string, number>;
+  plan: { hash: string; approvedBy: string };
+  stages: StageReport[];
+  tables: TableReport[];
+  keeperState: KeeperStateLine[];
+  fence: 'lifted' | 'held' | 'never-raised';
+  startedAt: string;
+  finishedAt: string;
+  rtoSeconds: number;
+  /** What may be missing since the backup. Null where no data came from a backup. */
+  rpo: { restoredFrom: string; ageSeconds: number } | null;
+  warnings: string[];
+  unrecovered: { database: string; table: string; shard: string; reason: string }[];
+}

@@ -1,0 +1,175 @@
+import { columnsOf, commentOf, parseReplicatedEngine } from './ddl.js';
+import { RecoveryError } from './errors.js';
+import type { TableDefinition } from './inventory.js';
+import { cloneName, literal, quote, quoteTable, RECOVERY_DATABASE, type CloneRole, type TableName } from './names.js';
+
+/**
+ * All SQL that changes something. Pure builders: the planner lists these texts, an approval is for them, and the
+ * activities send no other. Reads are in `queries.ts`.
+ */
+
+/** Stands for a partition id in a plan: `REPLACE PARTITION` is sent once for each partition of the clone. */
+export const PARTITION_PLACEHOLDER = '{partition}';
+
+const PARTITION_ID = /^[A-Za-z0-9_-]{1,200}$/;
+
+/**
+ * A clone must keep its parts as they are: `SYSTEM STOP MERGES` is forgotten at a restart, so it is a table setting.
+ * 1 byte: no merge has inputs that small. TTLs are in no clone's engine clause.
+ */
+const UNMERGEABLE =
+  'max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1, max_number_of_merges_with_ttl_in_pool = 0';
+
+function keys(definition: TableDefinition): string {
+  const { partitionKey, sortingKey, primaryKey, samplingKey } = definition;
+  const primary = primaryKey !== '' && primaryKey !== sortingKey ? ` PRIMARY KEY (${primaryKey})` : '';
+  return (
+    (partitionKey === '' ? '' : ` PARTITION BY ${partitionKey}`) +
+    primary +
+    ` ORDER BY ${sortingKey === '' ? 'tuple()' : `(${sortingKey})`}` +
+    (samplingKey === '' ? '' : ` SAMPLE BY ${samplingKey}`)
+  );
+}
+
+/** Settings that decide whether parts of one table fit into another. */
+function inheritedSettings(definition: TableDefinition): string {
+  const found = [...definition.engineFull.matchAll(/\b(index_granularity|index_granularity_bytes|storage_policy|allow_nullable_key|enable_block_number_column|enable_block_offset_column|deduplicate_merge_projection_mode) = ('(?:[^'\\]|\\.)*'|[\w.]+)/g)];
+  const after = definition.engineFull.lastIndexOf(' SETTINGS ');
+  return found
+    .filter((match) => after >= 0 && match.index > after && !match[2]?.includes('__database_backup'))
+    .map((match) => `${match[1]} = ${match[2]}, `)
+    .join('');
+}
+
+function twinClause(definition: TableDefinition): string {
+  const note = JSON.stringify({ database: definition.database, table: definition.table, uuid: definition.uuid });
+  return `ENGINE = MergeTree${keys(definition)} SETTINGS ${inheritedSettings(definition)}${UNMERGEABLE} COMMENT ${literal(note)}`;
+}
+
+export const createRecoveryDatabase = `CREATE DATABASE IF NOT EXISTS ${quote(RECOVERY_DATABASE)} ENGINE = Atomic`;
+
+export const createLedger =
+  `CREATE TABLE IF NOT EXISTS ${quote(RECOVERY_DATABASE)}.ledger ` +
+  '(at DateTime64(3), recovery String, plan String, kind LowCardinality(String), database String, table String, detail String) ' +
+  // one small part an entry, and merges are stopped while fenced: never refuse an entry for their number
+  'ENGINE = MergeTree ORDER BY at SETTINGS parts_to_throw_insert = 1000000, parts_to_delay_insert = 1000000';
+
+export function createDatabase(name: string, engine: string): string {
+  return `CREATE DATABASE IF NOT EXISTS ${quote(name)} ENGINE = ${engine}`;
+}
+
+/** A hard-link copy of all parts, beside the data. Works while the source is read-only. */
+export function cloneTable(definition: TableDefinition): string {
+  return `CREATE TABLE ${quoteTable(cloneName('making', definition))} CLONE AS ${quoteTable(definition)} ${twinClause(definition)}`;
+}
+
+export function stagingName(name: TableName): TableName {
+  return cloneName('staging', name);
+}
+
+/** An empty twin for RESTORE. */
+export function createStaging(definition: TableDefinition): string {
+  return `CREATE TABLE ${quoteTable(cloneName('staging', definition))} ${columnsOf(definition)} ${twinClause(definition)}`;
+}
+
+export function dropClone(role: CloneRole, name: TableName): string {
+  return `DROP TABLE IF EXISTS ${quoteTable(cloneName(role, name))} SYNC`;
+}
+
+/** Marks a clone as complete: the rename is atomic, so a clone under this name has been compared. */
+export function completeClone(from: 'making' | 'staging', name: TableName): string {
+  return `RENAME TABLE ${quoteTable(cloneName(from, name))} TO ${quoteTable(cloneName('clone', name))}`;
+}
+
+/** What a table still held before it is rebuilt from a backup: kept, whatever happens. */
+export function holdClone(name: TableName): string {
+  return `RENAME TABLE ${quoteTable(cloneName('making', name))} TO ${quoteTable(cloneName('held', name))}`;
+}
+
+/** Moves what a finished recovery leaves out of the way of the next one. `table`: a name in `_recovery`. */
+export function setAside(table: string, recoveryId: string): string {
+  return `RENAME TABLE ${quoteTable({ database: RECOVERY_DATABASE, table })} TO ${quoteTable({ database: RECOVERY_DATABASE, table: asideName(table, recoveryId) })}`;
+}
+
+export function asideName(table: string, recoveryId: string): string {
+  return `aside ${recoveryId.slice(0, 8)} ${table}`;
+}
+
+export function dropAside(table: string): string {
+  return `DROP TABLE IF EXISTS ${quoteTable({ database: RECOVERY_DATABASE, table })} SYNC`;
+}
+
+/** The table as plain MergeTree with its old UUID: the Keeper is not needed to fill it. */
+export function createPlain(definition: TableDefinition, replicated: boolean): string {
+  const engine = replicated ? parseReplicatedEngine(definition.engineFull).plain : definition.engineFull;
+  return `CREATE TABLE ${quoteTable(definition)}${uuidClause(definition.uuid)} ${columnsOf(definition)} ENGINE = ${engine}${commentOf(definition)}`;
+}
+
+/** The table as it was, empty: it fetches its parts from the other replicas. */
+export function createReplicated(definition: TableDefinition): string {
+  return `CREATE TABLE ${quoteTable(definition)}${uuidClause(definition.uuid)} ${columnsOf(definition)} ENGINE = ${definition.engineFull}${commentOf(definition)}`;
+}
+
+function uuidClause(uuid: string): string {
+  return uuid === '' || uuid.startsWith('00000000-0000-0000') ? '' : ` UUID ${literal(uuid)}`;
+}
+
+/**
+ * Views, dictionaries, Distributed. A materialized view is attached: CREATE would make a second inner table and, with
+ * POPULATE, fill it.
+ */
+export function createObject(definition: TableDefinition): string {
+  return definition.createQuery.replace(/^CREATE MATERIALIZED VIEW/, 'ATTACH MATERIALIZED VIEW');
+}
+
+export function replacePartition(name: TableName, partitionId: string): string {
+  if (partitionId !== PARTITION_PLACEHOLDER && !PARTITION_ID.test(partitionId))
+    throw new RecoveryError('INTERNAL', 'a partition id has unexpected characters');
+  return `ALTER TABLE ${quoteTable(name)} REPLACE PARTITION ID ${literal(partitionId)} FROM ${quoteTable(cloneName('clone', name))}`;
+}
+
+/** Only for a partition that the clone does not have, after what the table held was cloned aside. */
+export function dropPartition(name: TableName, partitionId: string): string {
+  if (partitionId !== PARTITION_PLACEHOLDER && !PARTITION_ID.test(partitionId))
+    throw new RecoveryError('INTERNAL', 'a partition id has unexpected characters');
+  return `ALTER TABLE ${quoteTable(name)} DROP PARTITION ID ${literal(partitionId)}`;
+}
+
+export const detach = (name: TableName) => `DETACH TABLE ${quoteTable(name)} SYNC`;
+export const attach = (name: TableName) => `ATTACH TABLE ${quoteTable(name)}`;
+export const attachAsReplicated = (name: TableName) => `ATTACH TABLE ${quoteTable(name)} AS REPLICATED`;
+export const attachAsNotReplicated = (name: TableName) => `ATTACH TABLE ${quoteTable(name)} AS NOT REPLICATED`;
+export const restartReplica = (name: TableName) => `SYSTEM RESTART REPLICA ${quoteTable(name)}`;
+export const restoreReplica = (name: TableName) => `SYSTEM RESTORE REPLICA ${quoteTable(name)}`;
+export const dropReplica = (replica: string, tablePath: string) => `SYSTEM DROP REPLICA ${literal(replica)} FROM ZKPATH ${literal(tablePath)}`;
+
+/** Data of one object of a backup into its staging table. `id` is what `system.backups` knows it by. */
+export function restoreTable(source: TableName, staging: TableName, destination: string, id: string, preCreated: boolean): string {
+  const settings = preCreated ? 'allow_different_table_def = 1, ' : '';
+  return `RESTORE TABLE ${quoteTable(source)} AS ${quoteTable(staging)} FROM ${destination} SETTINGS ${settings}id = ${literal(id)} ASYNC`;
+}
+
+/** Rows of a Log-family table come back as a whole: restored beside, then renamed into place. */
+export function promoteByRename(name: TableName): string {
+  return `RENAME TABLE ${quoteTable(cloneName('staging', name))} TO ${quoteTable(name)}`;
+}
+
+/**
+ * The SQL fence of a node. Background work that could remove or spread unverified rows is stopped; each statement has
+ * its counterpart in `LIFT`.
+ */
+const FENCED = ['MERGES', 'TTL MERGES', 'MOVES', 'FETCHES', 'REPLICATED SENDS', 'REPLICATION QUEUES', 'DISTRIBUTED SENDS'] as const;
+export const FENCE: readonly string[] = FENCED.map((what) => `SYSTEM STOP ${what}`);
+export const LIFT: readonly string[] = FENCED.map((what) => `SYSTEM START ${what}`);
+
+/** A table that was attached after the fence went up does not know of it: stop its background work again. */
+export function fenceTable(name: TableName): string[] {
+  return [`SYSTEM STOP MERGES ${quoteTable(name)}`, `SYSTEM STOP TTL MERGES ${quoteTable(name)}`];
+}
+
+/** PERMANENTLY: a server that restarts while fenced must not consume into unverified tables. */
+export const detachStreaming = (name: TableName) => `DETACH TABLE ${quoteTable(name)} PERMANENTLY`;
+
+export function backup(tables: TableName[], destination: string, id: string): string {
+  return `BACKUP ${tables.map((name) => `TABLE ${quoteTable(name)}`).join(', ')} TO ${destination} SETTINGS id = ${literal(id)} ASYNC`;
+}

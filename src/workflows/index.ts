@@ -1,0 +1,3 @@
+export { recoverCluster } from './recover-cluster.js';
+export { backupCluster } from './backup-cluster.js';
+export { clusterLock } from './lock.js';

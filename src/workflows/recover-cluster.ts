@@ -1,0 +1,258 @@
+import { allHandlersFinished, CancellationScope, condition, isCancellation, ParentClosePolicy, proxyActivities, startChild, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { defineSearchAttributeKey, SearchAttributeType, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import type { Activities } from '../activities/index.js';
+import { buildReport } from '../domain/build-report.js';
+import { problem, type Problem } from '../domain/errors.js';
+import { lockId, SEARCH_ATTRIBUTES } from '../domain/messages.js';
+import { nothingToDo, workOf, type Plan } from '../domain/plan.js';
+import type { Policy } from '../domain/policy.js';
+import type { Report } from '../domain/report.js';
+import { parseRequest, type RecoveryRequest } from '../domain/request.js';
+import type { NodeRef } from '../domain/topology.js';
+import { asFailure, isBadInput, problemOf } from './failures.js';
+import { clusterLock } from './lock.js';
+import { RecoveryState } from './recovery-state.js';
+import { activitiesFor, runObjects, runUnits, validate, type Execution } from './units.js';
+
+const settings = proxyActivities<Activities>({ startToCloseTimeout: '1 minute', retry: { maximumAttempts: 10 } });
+
+/**
+ * The whole recovery: inspect, plan, approve, then stop → restore data → verify parts → restore replica → validate.
+ * Bad input fails the run at once; every other end is a report.
+ */
+export async function recoverCluster(input: unknown): Promise<Report> {
+  const request = parse(input);
+  const { policy, nodes, searchAttributes } = await settings.getPolicy({ cluster: request.cluster }).catch((error: unknown) => {
+    throw asFailure(problemOf(error));
+  });
+  const recovery = new Recovery(request, policy, nodes, searchAttributes);
+  const report = await recovery.run();
+  await condition(allHandlersFinished);
+  return report;
+}
+
+function parse(input: unknown): RecoveryRequest {
+  try {
+    return parseRequest(input);
+  } catch (error) {
+    throw asFailure(problemOf(error));
+  }
+}
+
+class Recovery {
+  private readonly startedAt = Date.now();
+  private readonly id = workflowInfo().workflowId;
+  private readonly recovery = workflowInfo().firstExecutionRunId;
+  private readonly scope = new CancellationScope();
+  private readonly state: RecoveryState;
+  private readonly activities;
+  private approvedBy = '';
+  private problem: Problem | null = null;
+  private fence: Report['fence'] = 'never-raised';
+  private readonly warnings: string[] = [];
+
+  constructor(
+    private readonly request: RecoveryRequest,
+    private readonly policy: Policy,
+    private readonly nodes: NodeRef[],
+    searchAttributes: boolean,
+  ) {
+    this.activities = activitiesFor(policy);
+    this.state = new RecoveryState(this.id, request.cluster, () => this.scope.cancel());
+    this.state.searchAttributes = searchAttributes;
+    if (searchAttributes) upsertSearchAttributes([{ key: defineSearchAttributeKey(SEARCH_ATTRIBUTES.cluster, SearchAttributeType.KEYWORD), value: request.cluster }]);
+  }
+
+  async run(): Promise<Report> {
+    try {
+      await this.scope.run(() => this.sequence());
+    } catch (error) {
+      // Cancelled from the UI, or aborted by signal: both end as a report, fence and all.
+      if (isCancellation(error)) this.state.aborted = true;
+      this.problem ??= problemOf(error);
+      if (isBadInput(this.problem)) throw asFailure(this.problem);
+    }
+    return CancellationScope.nonCancellable(() => this.close());
+  }
+
+  private async sequence(): Promise<void> {
+    const plan = await this.approvedPlan();
+    if (!plan || workOf(plan).length === 0) return;
+    const execution: Execution = { run: { cluster: this.request.cluster, recovery: this.recovery, plan: plan.hash }, plan, policy: this.policy, state: this.state, activities: this.activities };
+    this.state.setPhase('executing');
+    await this.stop(execution);
+    await this.restore(execution);
+    await this.validateAndResolve(execution);
+  }
+
+  /** Inspects until a plan is approved that is still the plan once the lock is ours. Null: nothing is to be executed. */
+  private async approvedPlan(): Promise<Plan | null> {
+    for (;;) {
+      this.state.setPhase('inspecting');
+      const plan = await this.inspect();
+      if (this.problem || nothingToDo(plan) || workOf(plan).length === 0) return null;
+      await this.approve(plan);
+      if (this.problem) return null;
+      this.state.setPhase('waiting-for-lock');
+      const release = await this.lock();
+      if (!release) return null;
+      const again = await this.inspect();
+      if (this.problem) return null;
+      if (again.hash === plan.hash || this.isAutomatic()) return again;
+      this.warnings.push('the cluster changed after the approval: a new plan was made');
+      await release();
+    }
+  }
+
+  private async inspect(): Promise<Plan> {
+    const plan = await this.activities.planRecovery(this.request);
+    this.state.plan = plan;
+    this.problem = plan.refusals[0] ?? null;
+    return plan;
+  }
+
+  private isAutomatic(): boolean {
+    return (this.request.approval ?? this.policy.approval) === 'auto';
+  }
+
+  private async approve(plan: Plan): Promise<void> {
+    if (this.request.approve !== undefined && this.approvedBy === '') {
+      if (this.request.approve !== plan.hash) {
+        this.problem = problem('PLAN_STALE', `approved in advance was ${this.request.approve}, the plan is ${plan.hash}`, { field: 'approve' });
+        throw asFailure(this.problem);
+      }
+      this.approvedBy = 'approved in advance, by hash';
+      return;
+    }
+    if (this.isAutomatic()) {
+      this.approvedBy = 'approval: auto';
+      return;
+    }
+    this.state.approval = null;
+    this.state.setPhase('waiting-for-approval');
+    const decided = await condition(() => this.state.approval !== null || this.state.aborted, this.policy.approvalTimeoutSeconds * 1000);
+    if (!decided) this.problem = problem('APPROVAL_TIMEOUT', `nobody approved plan ${plan.hash} in ${this.policy.approvalTimeoutSeconds} s`);
+    else this.approvedBy = `${this.state.approver()} (as stated)`;
+  }
+
+  /** Temporal's uniqueness of the child's id is the lock; it ends with this run, however that ends. */
+  private async lock(): Promise<(() => Promise<void>) | null> {
+    const scope = new CancellationScope();
+    try {
+      const child = await scope.run(() =>
+        startChild(clusterLock, { workflowId: lockId(this.request.cluster), args: [{ holder: this.id }], parentClosePolicy: ParentClosePolicy.TERMINATE, staticSummary: `held by ${this.id}` }),
+      );
+      return async () => {
+        scope.cancel();
+        await child.result().catch(() => undefined);
+      };
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      this.problem = problem('RECOVERY_RUNNING', `workflow ${lockId(this.request.cluster)} is held by another recovery of this cluster`, { objects: [lockId(this.request.cluster)] });
+      return null;
+    }
+  }
+
+  private async stop({ run, state, activities }: Execution): Promise<void> {
+    await state.gate();
+    state.begin('stop');
+    this.fence = 'held';
+    try {
+      await Promise.all(this.nodes.map((node) => activities.fenceNode.executeWithOptions({ summary: `fence ${node.name}` }, [{ run, node }])));
+      state.finish('stop', 'done');
+    } catch (error) {
+      state.finish('stop', 'failed');
+      throw error;
+    }
+  }
+
+  private async restore(execution: Execution): Promise<void> {
+    const { run, plan, state, activities } = execution;
+    for (const item of workOf(plan)) state.setResult(item, { state: 'waiting' });
+    await Promise.all(
+      plan.nodes
+        .filter(({ databases }) => databases.length > 0)
+        .map(({ node, databases }) => activities.createDatabases.executeWithOptions({ summary: `databases @ ${node.name}` }, [{ run, node, statements: databases }])),
+    );
+    await runUnits(execution, workOf(plan));
+    await runObjects(execution, workOf(plan));
+    this.finishStages();
+  }
+
+  private finishStages(): void {
+    const failed = this.state.failed().length > 0;
+    for (const stage of ['restore-data', 'verify-parts', 'restore-replica'] as const) this.state.finish(stage, failed && stage === 'restore-replica' ? 'failed' : 'done');
+  }
+
+  /** Validates; where a person is there, failed tables wait for a decision: retry, skip or abort. */
+  private async validateAndResolve(execution: Execution): Promise<void> {
+    const { state } = execution;
+    for (;;) {
+      await validate(execution);
+      const failed = state.failed();
+      state.finish('validate', failed.length > 0 ? 'failed' : 'done');
+      if (failed.length === 0 || this.isAutomatic()) return;
+      state.setPhase('waiting-for-resolve');
+      const resolution = await state.nextResolution(this.policy.resolveTimeoutSeconds);
+      await state.gate();
+      if (!resolution) return;
+      if (resolution.action === 'abort') {
+        state.aborted = true;
+        return;
+      }
+      const chosen = state.matching(failed, resolution.tables);
+      if (resolution.action === 'skip') for (const item of chosen) state.setResult(item, { state: 'skipped' });
+      else await this.retry(execution, chosen);
+      if (state.failed().length === 0 && resolution.action === 'skip') return;
+    }
+  }
+
+  private async retry(execution: Execution, items: Plan['items']): Promise<void> {
+    execution.state.setPhase('executing');
+    for (const item of items) execution.state.setResult(item, { state: 'waiting', problem: undefined });
+    await runUnits(execution, items);
+    await runObjects(execution, items);
+  }
+
+  /** Clean-up and report. Runs on every exit; a failure in it is a warning, never a success. */
+  private async close(): Promise<Report> {
+    this.state.setPhase('finishing');
+    const report = () =>
+      buildReport({
+        recoveryId: this.id,
+        request: this.request,
+        plan: this.state.plan,
+        approvedBy: this.approvedBy,
+        results: this.state.results,
+        stages: this.state.stages,
+        fence: this.fence,
+        startedAt: this.startedAt,
+        finishedAt: Date.now(),
+        aborted: this.state.aborted,
+        problem: this.problem,
+        warnings: this.warnings,
+      });
+    const run = { cluster: this.request.cluster, recovery: this.recovery, plan: this.state.plan?.hash ?? '' };
+    const succeeded = report().outcome === 'succeeded';
+    if (this.fence === 'held' && (succeeded || this.policy.onFailure === 'unfence')) {
+      for (const node of this.nodes) {
+        try {
+          if (succeeded) await this.activities.finishNode({ run, node });
+          await this.activities.liftFence.executeWithOptions({ summary: `unfence ${node.name}` }, [{ run, node }]);
+        } catch (error) {
+          this.warnings.push(`node ${node.name} may still be fenced: ${problemOf(error).message}. Run ch-recover unfence --cluster ${this.request.cluster}`);
+          continue;
+        }
+      }
+      if (!this.warnings.some((warning) => warning.includes('may still be fenced'))) this.fence = 'lifted';
+    }
+    if (this.fence === 'held') this.warnings.push(`the fence is up: ch-recover unfence --cluster ${this.request.cluster} lifts it`);
+    const final = report();
+    // The report is also this run's result: a store that is away must not keep the recovery from ending.
+    await settings.saveReport({ id: this.id, report: final }).catch((error: unknown) => {
+      final.warnings.push(`the report could not be stored: ${problemOf(error).message}`);
+    });
+    this.state.close(final);
+    return final;
+  }
+}

@@ -1,0 +1,173 @@
+import { condition, defineQuery, defineSignal, defineUpdate, setCurrentDetails, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import { emptyStages, itemLabel, unitKey, type UnitResult } from '../domain/build-report.js';
+import { RecoveryError, type Problem } from '../domain/errors.js';
+import { QUERIES, SEARCH_ATTRIBUTES, SIGNALS, UPDATES, type Approval, type Phase, type Progress, type Resolution } from '../domain/messages.js';
+import { compilePattern } from '../domain/names.js';
+import type { Plan, PlanItem } from '../domain/plan.js';
+import { progressToMarkdown } from '../domain/render-progress.js';
+import type { Report, StageName } from '../domain/report.js';
+import { asFailure } from './failures.js';
+
+export const approveUpdate = defineUpdate<string, [Approval]>(UPDATES.approve);
+export const resolveSignal = defineSignal<[Resolution]>(SIGNALS.resolve);
+export const abortSignal = defineSignal(SIGNALS.abort);
+export const pauseSignal = defineSignal(SIGNALS.pause);
+export const resumeSignal = defineSignal(SIGNALS.resume);
+export const progressQuery = defineQuery<Progress>(QUERIES.progress);
+export const planQuery = defineQuery<Plan | null>(QUERIES.plan);
+export const reportQuery = defineQuery<Report | null>(QUERIES.report);
+
+const stageAttribute = defineSearchAttributeKey(SEARCH_ATTRIBUTES.stage, SearchAttributeType.KEYWORD);
+const outcomeAttribute = defineSearchAttributeKey(SEARCH_ATTRIBUTES.outcome, SearchAttributeType.KEYWORD);
+
+/** What people see and say while a recovery runs: its progress, and approve, resolve, pause, resume, abort. */
+export class RecoveryState {
+  phase: Phase = 'inspecting';
+  plan: Plan | null = null;
+  report: Report | null = null;
+  approval: Approval | null = null;
+  aborted = false;
+  paused = false;
+  searchAttributes = false;
+  readonly stages = emptyStages();
+  readonly results = new Map<string, UnitResult>();
+  private readonly resolutions: Resolution[] = [];
+  private problem: Problem | null = null;
+
+  constructor(
+    private readonly recoveryId: string,
+    private readonly cluster: string,
+    private readonly onAbort: () => void,
+  ) {
+    setHandler(approveUpdate, (approval) => this.approve(approval), {
+      description: 'Approve the plan. {"planHash":"<hash from the plan query>","by":"your name"}',
+      validator: (approval) => this.checkApproval(approval),
+    });
+    setHandler(resolveSignal, (resolution) => void this.resolutions.push(resolution), {
+      description: 'Decide about failed tables. {"action":"retry","tables":["db.*"],"by":"your name"} — action: retry, skip or abort',
+    });
+    setHandler(abortSignal, () => this.abort(), { description: 'Stop at the next safe point. No argument.' });
+    setHandler(pauseSignal, () => this.setPaused(true), { description: 'Start no further step until resume. No argument.' });
+    setHandler(resumeSignal, () => this.setPaused(false), { description: 'Go on after pause. No argument.' });
+    setHandler(progressQuery, () => this.progress(), { description: 'Phase, stages and tables. No argument.' });
+    setHandler(planQuery, () => this.plan, { description: 'The plan with its exact SQL and its hash. No argument.' });
+    setHandler(reportQuery, () => this.report, { description: 'The report, once there is one. No argument.' });
+  }
+
+  private checkApproval(approval: Approval): void {
+    if (typeof approval?.planHash !== 'string' || typeof approval?.by !== 'string')
+      throw asFailure({ code: 'INPUT_INVALID', message: 'expected {"planHash": "…", "by": "…"}', hint: 'send both as text', field: 'planHash' });
+    if (this.phase !== 'waiting-for-approval' || this.plan?.hash !== approval.planHash)
+      throw asFailure({ code: 'PLAN_STALE', message: `not the hash of the plan that waits for approval${this.plan ? ` (${this.plan.hash})` : ''}`, hint: 'read the plan again', field: 'planHash' });
+  }
+
+  private approve(approval: Approval): string {
+    this.approval = approval;
+    return `approved by ${approval.by.slice(0, 100)}`;
+  }
+
+  approver(): string {
+    return this.approval?.by ?? '';
+  }
+
+  private abort(): void {
+    this.aborted = true;
+    this.onAbort();
+  }
+
+  private setPaused(paused: boolean): void {
+    this.paused = paused;
+    this.publish();
+  }
+
+  /** Waits while paused; throws when aborted. Called before every step. */
+  async gate(): Promise<void> {
+    if (this.paused) await condition(() => !this.paused || this.aborted);
+    if (this.aborted) throw new RecoveryError('REJECTED', 'the recovery was aborted');
+  }
+
+  /** The next decision about failed tables; null when nobody decides in time. */
+  async nextResolution(timeoutSeconds: number): Promise<Resolution | null> {
+    const decided = await condition(() => this.resolutions.length > 0 || this.aborted, timeoutSeconds * 1000);
+    return decided ? (this.resolutions.shift() ?? null) : null;
+  }
+
+  setPhase(phase: Phase): void {
+    this.phase = phase;
+    this.publish();
+  }
+
+  begin(name: StageName): void {
+    const stage = this.stages.find((candidate) => candidate.name === name);
+    if (!stage || stage.startedAt !== null) return;
+    stage.startedAt = new Date(Date.now()).toISOString();
+    if (this.searchAttributes) upsertSearchAttributes([{ key: stageAttribute, value: name }]);
+    this.publish();
+  }
+
+  finish(name: StageName, outcome: 'done' | 'failed' | 'not-needed'): void {
+    const stage = this.stages.find((candidate) => candidate.name === name);
+    if (!stage) return;
+    stage.finishedAt = new Date(Date.now()).toISOString();
+    stage.outcome = stage.startedAt === null ? 'not-needed' : stage.outcome === 'failed' ? 'failed' : outcome;
+    this.publish();
+  }
+
+  setResult(item: PlanItem, change: Partial<UnitResult>): void {
+    const before = this.results.get(unitKey(item)) ?? {
+      state: 'waiting',
+      rowsFound: null,
+      partsFound: null,
+      rowsExpected: item.expected?.rows ?? null,
+      partsExpected: item.expected?.parts ?? null,
+      detachedLeft: 0,
+      evidence: '',
+      activation: '',
+    };
+    this.results.set(unitKey(item), { ...before, ...change });
+    this.publish();
+  }
+
+  failed(): PlanItem[] {
+    return (this.plan?.items ?? []).filter((item) => this.results.get(unitKey(item))?.state === 'failed');
+  }
+
+  matching(items: PlanItem[], patterns: string[] | undefined): PlanItem[] {
+    if (!patterns || patterns.length === 0) return items;
+    const matchers = patterns.map(compilePattern);
+    return items.filter((item) => matchers.some((matches) => matches(item)));
+  }
+
+  close(report: Report): void {
+    this.report = report;
+    this.problem = report.problem ?? null;
+    this.phase = 'closed';
+    if (this.searchAttributes) upsertSearchAttributes([{ key: outcomeAttribute, value: report.outcome }]);
+    this.publish();
+  }
+
+  progress(): Progress {
+    return {
+      recoveryId: this.recoveryId,
+      cluster: this.cluster,
+      phase: this.phase,
+      planHash: this.plan?.hash ?? null,
+      stages: this.stages,
+      units: (this.plan?.items ?? [])
+        .filter((item) => item.action !== 'none')
+        .map((item) => {
+          const result = this.results.get(unitKey(item));
+          const problem = result?.problem ?? item.problem;
+          return { label: itemLabel(item), state: result?.state ?? (item.action === 'needs-operator' ? 'failed' : 'waiting'), rows: result?.rowsFound ?? null, ...(problem ? { problem } : {}) };
+        }),
+      paused: this.paused,
+      outcome: this.report?.outcome ?? null,
+      problem: this.problem,
+    };
+  }
+
+  publish(): void {
+    setCurrentDetails(progressToMarkdown(this.progress()));
+  }
+}

@@ -1,0 +1,146 @@
+import { proxyActivities } from '@temporalio/workflow';
+import type { Activities, Run } from '../activities/index.js';
+import { itemLabel, unitKey } from '../domain/build-report.js';
+import type { Plan, PlanItem } from '../domain/plan.js';
+import type { Policy } from '../domain/policy.js';
+import { problemOf } from './failures.js';
+import type { RecoveryState } from './recovery-state.js';
+
+export type ActivitiesOf = ReturnType<typeof activitiesFor>;
+
+/**
+ * Activities wait out outages and repeat their own work, so Temporal's retries are for workers that die: unlimited, and
+ * soon. A statement may run up to its deadline; an activity has room for several.
+ */
+export function activitiesFor(policy: Policy) {
+  return proxyActivities<Activities>({
+    startToCloseTimeout: (policy.statementDeadlineSeconds * 4 + policy.unavailableDeadlineSeconds * 2) * 1000,
+    heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
+    retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '10s' },
+  });
+}
+
+/** A fixed number of places, given out in order. */
+class Lanes {
+  private readonly waiting: (() => void)[] = [];
+  constructor(private free: number) {}
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.free > 0) this.free--;
+    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.free++;
+    }
+  }
+}
+
+export interface Execution {
+  run: Run;
+  plan: Plan;
+  policy: Policy;
+  state: RecoveryState;
+  activities: ActivitiesOf;
+}
+
+const needsData = (item: PlanItem) => item.statements.some((statement) => statement.step === 'restore');
+
+/** Tables go through their steps side by side, `lanesPerNode` at once; in a shard, a table's authority goes first. */
+export async function runUnits(execution: Execution, items: PlanItem[]): Promise<void> {
+  const lanes = new Map(execution.plan.nodes.map(({ node }) => [node.name, new Lanes(execution.policy.lanesPerNode)]));
+  const tables = new Map<string, PlanItem[]>();
+  for (const item of items) {
+    const key = JSON.stringify([item.node.shard, item.database, item.table]);
+    tables.set(key, [...(tables.get(key) ?? []), item]);
+  }
+  const inLane = (item: PlanItem) => (lanes.get(item.node.name) ?? new Lanes(1)).run(() => runUnit(execution, item));
+  await Promise.all(
+    [...tables.values()].map(async (replicas) => {
+      const first = replicas.filter((item) => item.authority);
+      for (const item of first) await inLane(item);
+      // Without its authority's parts in ZooKeeper, a later replica would become the first itself.
+      const broken = first.find((item) => execution.state.results.get(unitKey(item))?.state === 'failed');
+      for (const item of replicas.filter((candidate) => !candidate.authority)) {
+        if (broken) execution.state.setResult(item, { state: 'failed', problem: execution.state.results.get(unitKey(broken))?.problem });
+        else await inLane(item);
+      }
+    }),
+  );
+}
+
+/** One table on one replica: restore data → verify parts → restore replica. A failure stays with the table. */
+async function runUnit({ run, plan, state, activities }: Execution, item: PlanItem): Promise<void> {
+  const input = { run, item, embedded: plan.nodes.find((each) => each.node.name === item.node.name)?.embedded ?? false, evidence: plan.backup?.evidence ?? null };
+  const label = itemLabel(item);
+  const enter = async (stage: 'restore-data' | 'verify-parts' | 'restore-replica') => {
+    await state.gate();
+    state.begin(stage);
+    state.setResult(item, { state: stage });
+  };
+  try {
+    if (needsData(item)) {
+      await enter('restore-data');
+      await activities.restoreTableData.executeWithOptions({ summary: label }, [input]);
+    }
+    if (item.action === 'create-object') return state.setResult(item, { state: 'waiting' });
+    if (item.action !== 'recreate-and-fetch') {
+      await enter('verify-parts');
+      const verified = await activities.verifyTableParts.executeWithOptions({ summary: label }, [input]);
+      state.setResult(item, { evidence: verified.evidence, rowsExpected: verified.parts.rows, partsExpected: verified.parts.parts });
+    }
+    await enter('restore-replica');
+    const restored = await activities.restoreTableReplica.executeWithOptions({ summary: label }, [input]);
+    state.setResult(item, { state: 'validate', rowsFound: restored.rows, partsFound: restored.parts, detachedLeft: restored.detachedLeft });
+  } catch (error) {
+    state.setResult(item, { state: 'failed', problem: problemOf(error) });
+  }
+}
+
+/** Views and other objects of a node, in one activity: they depend on each other, not on the lanes. */
+export async function runObjects({ run, plan, state, activities }: Execution, items: PlanItem[]): Promise<void> {
+  await Promise.all(
+    plan.nodes.map(async ({ node }) => {
+      const here = items.filter((item) => item.node.name === node.name && item.action === 'create-object' && state.results.get(unitKey(item))?.state !== 'failed');
+      if (here.length === 0) return;
+      try {
+        await state.gate();
+        state.begin('restore-replica');
+        await activities.createObjects.executeWithOptions({ summary: `${here.length} objects @ ${node.shard}/${node.replica}` }, [{ run, items: here }]);
+        for (const item of here) state.setResult(item, { state: 'validate', evidence: 'definition' });
+      } catch (error) {
+        for (const item of here) state.setResult(item, { state: 'failed', problem: problemOf(error) });
+      }
+    }),
+  );
+}
+
+/** Looks at everything that was worked on, in batches a node. */
+const VALIDATION_BATCH = 50;
+
+export async function validate({ run, plan, state, activities }: Execution): Promise<void> {
+  state.begin('validate');
+  await Promise.all(
+    plan.nodes.map(async ({ node, embedded }) => {
+      const items = plan.items.filter((item) => item.node.name === node.name && state.results.get(unitKey(item))?.state === 'validate');
+      for (let from = 0; from < items.length; from += VALIDATION_BATCH) {
+        const batch = items.slice(from, from + VALIDATION_BATCH);
+        try {
+          await state.gate();
+          const results = await activities.validateTables.executeWithOptions({ summary: `${batch.length} tables @ ${node.shard}/${node.replica}` }, [
+            { run, items: batch.map((item) => ({ item, embedded, key: unitKey(item) })) },
+          ]);
+          for (const item of batch) {
+            const found = results.find((result) => result.key === unitKey(item));
+            if (!found) continue;
+            const { key: _key, rowsExpected, partsExpected, ...rest } = found;
+            state.setResult(item, { ...rest, state: found.problem ? 'failed' : 'done', ...(rowsExpected === null ? {} : { rowsExpected }), ...(partsExpected === null ? {} : { partsExpected }) });
+          }
+        } catch (error) {
+          for (const item of batch) state.setResult(item, { state: 'failed', problem: problemOf(error) });
+        }
+      }
+    }),
+  );
+}
