@@ -144,7 +144,7 @@ export async function readMounted(_ports: Ports, node: ClickHouseNode, mount: st
 
 export async function mountedDigests(node: ClickHouseNode, mount: string): Promise<Map<string, { parts: PartsDigest; partitionIds: string[] }>> {
   const rows = await node.query<{ table: string; parts: string; rows: string; digest: string; ids: string[] }>(
-    `SELECT table, count() AS parts, sum(rows) AS rows, toString(sum(cityHash64(hash_of_all_files, rows))) AS digest, groupUniqArray(partition_id) AS ids FROM system.parts WHERE active AND rows > 0 AND database = {mount:String} GROUP BY table`,
+    `SELECT table, count() AS parts, sum(p.rows) AS rows, toString(sum(cityHash64(p.hash_of_all_files, p.rows))) AS digest, groupUniqArray(partition_id) AS ids FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {mount:String} GROUP BY table`,
     { params: { mount }, timeoutMs: 120_000 },
   );
   return new Map(rows.map((row) => [row.table, { parts: toDigest(row), partitionIds: row.ids }]));

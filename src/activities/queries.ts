@@ -1,7 +1,7 @@
 /** All reads. Values are bound; a read never changes anything. */
 
 /** Non-empty parts only: REPLACE PARTITION leaves empty covering parts. */
-const DIGEST = `count() AS parts, sum(rows) AS rows, toString(sum(cityHash64(hash_of_all_files, rows))) AS digest, uniqExact(partition_id) AS partitions, sum(bytes_on_disk) AS bytes`;
+const DIGEST = `count() AS parts, sum(p.rows) AS rows, toString(sum(cityHash64(p.hash_of_all_files, p.rows))) AS digest, uniqExact(partition_id) AS partitions, sum(bytes_on_disk) AS bytes`;
 
 export const NODE = `SELECT version() AS version, toUnixTimestamp(now()) - uptime() AS boot`;
 export const MACROS = `SELECT macro, substitution FROM system.macros`;
@@ -16,14 +16,14 @@ export const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database
 /** Makes createQuery carry UUIDs, TO INNER UUID among them. */
 export const WITH_UUID = { show_table_uuid_in_table_create_query_if_not_nil: 1 };
 
-export const PART_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts WHERE active AND rows > 0 AND database IN {databases:Array(String)} GROUP BY database, table`;
+export const PART_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database IN {databases:Array(String)} GROUP BY database, table`;
 export const DETACHED_PARTS = `SELECT database, table, countIf(ifNull(reason, '') = '') AS plain, countIf(startsWith(name, 'attaching_') OR ifNull(reason, '') = 'attaching') AS attaching, count() AS total FROM system.detached_parts WHERE database IN {databases:Array(String)} GROUP BY database, table`;
 /** Only columns that the server answers without asking ZooKeeper. */
 export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_session_expired AS sessionExpired, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database IN {databases:Array(String)}`;
 export const PART_NAMES = `SELECT name FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}`;
-export const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts WHERE active AND rows > 0 AND database = {database:String} AND table = {table:String}`;
+export const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
 
-export const UNIT_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts WHERE active AND rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND table IN {clones:Array(String)})) GROUP BY database, table`;
+export const UNIT_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND table IN {clones:Array(String)})) GROUP BY database, table`;
 export const UNIT_CLONES = `SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '_recovery' AND name IN {clones:Array(String)}`;
 export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 export const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
@@ -31,11 +31,11 @@ export const UNIT_DETACHED_PARTS = `SELECT count() AS total FROM system.detached
 export const RUNNING = `SELECT max(elapsed) AS seconds, count() AS running FROM system.processes WHERE startsWith(query, {tag:String})`;
 
 /** Partitions in which a table and its clone differ: what still has to be replaced, or dropped where the clone has none. */
-export const PARTITIONS_TO_REPLACE = `SELECT partition_id AS id, groupUniqArray(table) AS sides FROM
- (SELECT partition_id, if(database = '_recovery', 'clone', 'table') AS table, count() AS parts, sum(rows) AS rows, sum(cityHash64(hash_of_all_files, rows)) AS digest
-  FROM system.parts WHERE active AND rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND table = {clone:String}))
-  GROUP BY partition_id, database = '_recovery' AS is_clone, database)
- GROUP BY partition_id HAVING count() = 1 OR uniqExact(parts, rows, digest) > 1 ORDER BY partition_id`;
+export const PARTITIONS_TO_REPLACE = `SELECT id, groupUniqArray(side) AS sides FROM
+ (SELECT p.partition_id AS id, if(p.database = '_recovery', 'clone', 'table') AS side, count() AS parts, sum(p.rows) AS rows, sum(cityHash64(p.hash_of_all_files, p.rows)) AS digest
+  FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND table = {clone:String}))
+  GROUP BY id, side)
+ GROUP BY id HAVING count() = 1 OR uniqExact(parts, rows, digest) > 1 ORDER BY id`;
 
 /** Proof that the fence holds for a table: nothing merges it, and nobody but us writes it. */
 export const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE database = {database:String} AND table = {table:String}) AS merges,
@@ -47,7 +47,7 @@ export const FAILED_OPERATIONS = `SELECT count() AS failed FROM system.backups W
 export const CHECK_SETTINGS = { check_query_single_value_result: 0 };
 
 export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = '_recovery' AND (startsWith(name, 'clone ') OR startsWith(name, 'making ') OR startsWith(name, 'staging ') OR startsWith(name, 'held ')) ORDER BY name`;
-export const CLONES_ON_NODE = `SELECT name, parts, rows, digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts WHERE active AND rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
+export const CLONES_ON_NODE = `SELECT name, parts, rows, digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
 export const HAS_LEDGER = `SELECT count() AS found FROM system.tables WHERE database = '_recovery' AND name = 'ledger'`;
 export const LEDGER_OF_KIND = `SELECT recovery, database, table, detail, toString(at) AS at FROM _recovery.ledger WHERE kind = {kind:String} ORDER BY at`;
 export const MERGES_RUNNING = `SELECT count() AS merges FROM system.merges WHERE database != '_recovery'`;

@@ -31,9 +31,14 @@ export async function restoreData(ports: Ports, cluster: string, item: PlanItem,
     // A complete clone was verified: this step is behind us.
     if (digests.clone) return { rows: digests.clone.rows, parts: digests.clone.parts };
     if (!unit.has('create-staging') && (await unit.definition())) return { rows: 0, parts: 0 };
-    const id = `${prefix}-${digests.stagingUuid}`;
-    const operation = digests.stagingUuid === '' && unit.has('create-staging') ? null : await operationOf(unit, id);
-    if (operation?.status === 'RESTORED' && digests.staging) return { rows: digests.staging.rows, parts: digests.staging.parts };
+    // RESTORE itself creates a Log-family staging table: that one has a single try.
+    const ours = unit.has('create-staging');
+    const id = ours ? `${prefix}-${digests.stagingUuid}` : prefix;
+    const operation = ours && digests.stagingUuid === '' ? null : await operationOf(unit, id);
+    if (operation?.status === 'RESTORED' && digests.staging) {
+      const { staging } = await unit.digests();
+      return { rows: staging?.rows ?? 0, parts: staging?.parts ?? 0 };
+    }
     if (operation?.status === 'RESTORING' || (await unit.running())) {
       context.progress({ table: tableKey(item), step: 'restore', bytes: Number(operation?.bytes ?? 0), rows: digests.staging?.rows ?? 0 });
       await pause(POLL_MS, context.signal);
@@ -41,8 +46,8 @@ export async function restoreData(ports: Ports, cluster: string, item: PlanItem,
       continue;
     }
     if (operation) await giveUpOrDrop(unit, prefix, operation);
-    else if (digests.staging && !(sameParts(digests.staging, NO_PARTS) && unit.has('create-staging'))) await unit.send('drop-staging');
-    else if (!digests.staging && unit.has('create-staging')) await unit.send('create-staging');
+    else if (digests.staging && !(ours && sameParts(digests.staging, NO_PARTS))) await unit.send('drop-staging');
+    else if (!digests.staging && ours) await unit.send('create-staging');
     else await sendRestore(unit, id);
   }
 }

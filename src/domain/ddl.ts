@@ -54,6 +54,30 @@ export function parseEngine(engineFull: string): EngineClause {
   return { name, args: parts, rest: engineFull.slice(end) };
 }
 
+const CLAUSES = ['PARTITION BY', 'PRIMARY KEY', 'ORDER BY', 'SAMPLE BY', 'TTL', 'SETTINGS'] as const;
+
+/** The clauses after the engine, by keyword, as written. */
+export function storageClauses(engineFull: string): Partial<Record<(typeof CLAUSES)[number], string>> {
+  const { rest } = parseEngine(engineFull);
+  const found: { keyword: (typeof CLAUSES)[number]; at: number }[] = [];
+  let depth = 0;
+  for (let i = 0; i < rest.length; ) {
+    const char = rest[i];
+    if (char === "'" || char === '`' || char === '"') {
+      i = skipQuoted(rest, i);
+      continue;
+    }
+    if (char === '(' || char === '[') depth++;
+    else if (char === ')' || char === ']') depth--;
+    else if (char === ' ' && depth === 0) {
+      const keyword = CLAUSES.find((each) => rest.startsWith(` ${each} `, i));
+      if (keyword) found.push({ keyword, at: i });
+    }
+    i++;
+  }
+  return Object.fromEntries(found.map(({ keyword, at }, index) => [keyword, rest.slice(at + keyword.length + 2, found[index + 1]?.at)]));
+}
+
 /** Decodes a quoted string literal; null when the text is something else. */
 function unquote(text: string): string | null {
   if (!text.startsWith("'") || !text.endsWith("'")) return null;

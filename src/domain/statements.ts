@@ -1,4 +1,4 @@
-import { columnsOf, commentOf, parseReplicatedEngine } from './ddl.js';
+import { columnsOf, commentOf, parseReplicatedEngine, storageClauses } from './ddl.js';
 import { RecoveryError } from './errors.js';
 import type { TableDefinition } from './inventory.js';
 import { cloneName, literal, quote, quoteTable, RECOVERY_DATABASE, type CloneRole, type TableName } from './names.js';
@@ -20,25 +20,20 @@ const PARTITION_ID = /^[A-Za-z0-9_-]{1,200}$/;
 const UNMERGEABLE =
   'max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1, max_number_of_merges_with_ttl_in_pool = 0';
 
+/** Partition, primary, sorting and sampling key as written: parts move between tables only where these are equal. */
 function keys(definition: TableDefinition): string {
-  const { partitionKey, sortingKey, primaryKey, samplingKey } = definition;
-  const primary = primaryKey !== '' && primaryKey !== sortingKey ? ` PRIMARY KEY (${primaryKey})` : '';
-  return (
-    (partitionKey === '' ? '' : ` PARTITION BY ${partitionKey}`) +
-    primary +
-    ` ORDER BY ${sortingKey === '' ? 'tuple()' : `(${sortingKey})`}` +
-    (samplingKey === '' ? '' : ` SAMPLE BY ${samplingKey}`)
-  );
+  const clauses = storageClauses(definition.engineFull);
+  return (['PARTITION BY', 'PRIMARY KEY', 'ORDER BY', 'SAMPLE BY'] as const).map((keyword) => (clauses[keyword] === undefined ? '' : ` ${keyword} ${clauses[keyword]}`)).join('');
 }
 
 /** Settings that decide whether parts of one table fit into another. */
+const STRUCTURAL = /^(index_granularity|index_granularity_bytes|storage_policy|allow_nullable_key|allow_experimental_reverse_key|enable_block_number_column|enable_block_offset_column|deduplicate_merge_projection_mode) = /;
+
 function inheritedSettings(definition: TableDefinition): string {
-  const found = [...definition.engineFull.matchAll(/\b(index_granularity|index_granularity_bytes|storage_policy|allow_nullable_key|enable_block_number_column|enable_block_offset_column|deduplicate_merge_projection_mode) = ('(?:[^'\\]|\\.)*'|[\w.]+)/g)];
-  const after = definition.engineFull.lastIndexOf(' SETTINGS ');
-  return found
-    .filter((match) => after >= 0 && match.index > after && !match[2]?.includes('__database_backup'))
-    .map((match) => `${match[1]} = ${match[2]}, `)
-    .join('');
+  const settings = storageClauses(definition.engineFull).SETTINGS ?? '';
+  // A comma inside a quoted value would end the match early, and the setting would not start with a known name.
+  const each = settings.match(/\w+ = (?:'(?:[^'\\]|\\.)*'|[^,]+)/g) ?? [];
+  return each.filter((setting) => STRUCTURAL.test(setting)).map((setting) => `${setting}, `).join('');
 }
 
 function twinClause(definition: TableDefinition): string {

@@ -129,7 +129,7 @@ class Session {
       const client = new ZooKeeper({
         connect: addresses.join(',') + (options.chroot ?? ''),
         timeout: options.sessionTimeoutMs ?? SESSION_TIMEOUT_MS,
-        debug_level: SILENT,
+        debug_level: Number(process.env.ZKD ?? 0),
         host_order_deterministic: false,
       });
       this.#client = client;
