@@ -25,12 +25,19 @@ export interface ClosablePorts extends Ports {
 }
 
 /** The composition root: wires the adapters to what the configuration names. Nothing connects before its first use. */
-export function createPorts(config: Config, { log, searchAttributes = false, renderMarkdown = asCodeBlock }: ComposeOptions): ClosablePorts {
+export function createPorts(
+  config: Config,
+  { log, searchAttributes = false, renderMarkdown = asCodeBlock }: ComposeOptions,
+): ClosablePorts {
   const clusters = new Map<string, Wired>();
   return {
     cluster: (name) => {
       const cluster = Object.hasOwn(config.clusters, name) ? config.clusters[name] : undefined;
-      if (!cluster) throw new RecoveryError('CLUSTER_UNKNOWN', `there is no cluster ${JSON.stringify(name.slice(0, 206))} in the configuration`);
+      if (!cluster)
+        throw new RecoveryError(
+          'CLUSTER_UNKNOWN',
+          `there is no cluster ${JSON.stringify(name.slice(0, 206))} in the configuration`,
+        );
       let wired = clusters.get(name);
       if (!wired) clusters.set(name, (wired = wireCluster(name, cluster, log)));
       return wired.ports;
@@ -55,7 +62,8 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
   const nodes = new Map<string, ClosableNode>();
   for (const node of config.nodes) {
     const { shard, replica } = node;
-    if (node.tls?.insecure) log.warn({ cluster: name, node: node.name }, 'tls.insecure: the certificate of this node is not checked');
+    if (node.tls?.insecure)
+      log.warn({ cluster: name, node: node.name }, 'tls.insecure: the certificate of this node is not checked');
     nodes.set(node.name, createNode({ name: node.name, shard, replica }, connectionOf(node)));
   }
   const keeper: ClosableKeeper = createKeeper(config.keeper);
@@ -64,11 +72,14 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
     policy: config.policy,
     node: (nodeName) => {
       const node = nodes.get(nodeName);
-      if (!node) throw new RecoveryError('INTERNAL', `cluster ${name} has no node ${JSON.stringify(nodeName.slice(0, 206))}`);
+      if (!node)
+        throw new RecoveryError('INTERNAL', `cluster ${name} has no node ${JSON.stringify(nodeName.slice(0, 206))}`);
       return node;
     },
     keeper,
-    repositories: Object.entries(config.backups).map(([repository, { to }]) => createNativeRepository(repository, to, name)),
+    repositories: Object.entries(config.backups).map(([repository, { to }]) =>
+      createNativeRepository(repository, to, name),
+    ),
   };
   return {
     ports,
@@ -92,7 +103,10 @@ function readCertificate(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new RecoveryError('CONFIG_INVALID', `the certificate ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`);
+    throw new RecoveryError(
+      'CONFIG_INVALID',
+      `the certificate ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
+    );
   }
 }
 

@@ -2,10 +2,10 @@ import { RecoveryError } from '../domain/errors.js';
 import { sameParts, type PartsDigest, type TableFacts } from '../domain/inventory.js';
 import { MANIFEST_VERSION, type Manifest, type ManifestTable } from '../domain/manifest.js';
 import { literal, quote, RECOVERY_DATABASE, tableKey } from '../domain/names.js';
-import { backup } from '../domain/statements.js';
+import { backup, backupAs } from '../domain/statements.js';
 import type { NodeRef } from '../domain/topology.js';
 import { ServerError, type BackupRepository, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
-import { mounted, mountedDigests } from './inspect-backup.js';
+import { MANIFEST_TABLE, mounted, mountedDigests, unmountAll } from './inspect-backup.js';
 import { ensureLedger, readLedger, writeLedger } from './ledger.js';
 import { encodeManifest } from './manifest-codec.js';
 import { observeNode } from './observe-node.js';
@@ -110,6 +110,7 @@ async function describe(ports: Ports, node: ClickHouseNode, destination: string,
   const digests = new Map<string, Map<string, { parts: PartsDigest; partitionIds: string[] }>>();
   for (const database of new Set(before.map((table) => table.definition.database)))
     digests.set(database, (await mounted(ports, node, database, destination, (mount) => mountedDigests(node, mount))) ?? new Map());
+  await unmountAll(node);
   return before.map((table) => {
     const { definition, kind, parts } = table;
     const view = isInner(table) ? before.find((each) => each.definition.createQuery.includes(`TO INNER UUID '${definition.uuid}'`)) : undefined;
@@ -133,7 +134,7 @@ async function writeManifest(ports: Ports, node: ClickHouseNode, manifest: Manif
     for (let from = 0; from < lines.length; from += 100)
       await node.execute(`INSERT INTO ${target} SELECT n, text FROM (SELECT arrayJoin([${lines.slice(from, from + 100).map((line, index) => `(toUInt32(${from + index}), ${literal(line)})`).join(', ')}]) AS row, row.1 AS n, row.2 AS text)`);
   }
-  await runBackup(node, backup([table], destination, id), id, context);
+  await runBackup(node, backupAs(table, MANIFEST_TABLE, destination, id), id, context);
   await node.execute(`DROP TABLE IF EXISTS ${target} SYNC`);
 }
 

@@ -1,6 +1,7 @@
 import { dropAside, setAside } from '../domain/statements.js';
 import type { Policy } from '../domain/policy.js';
 import type { ClickHouseNode } from '../ports.js';
+import { unmountAll } from './inspect-backup.js';
 import { readLedger, writeLedger } from './ledger.js';
 import * as queries from './queries.js';
 
@@ -21,6 +22,7 @@ export async function finishNode(node: ClickHouseNode, run: { recovery: string; 
       dropped++;
     }
   }
+  await unmountAll(node);
   const done = await readLedger(node, 'finished');
   if (!done.some((row) => row.recovery === run.recovery)) await writeLedger(node, run, 'finished', `kept ${kept}, dropped ${dropped}`);
   return { kept, dropped };

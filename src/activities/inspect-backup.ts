@@ -1,7 +1,8 @@
 import { RecoveryError } from '../domain/errors.js';
 import { tableKind, type NodeFacts, type PartsDigest, type TableDefinition } from '../domain/inventory.js';
 import { MANIFEST_VERSION, type BackupContents, type Manifest, type ManifestTable } from '../domain/manifest.js';
-import { literal, quote, tableKey } from '../domain/names.js';
+import { literal, quote, quoteTable, RECOVERY_DATABASE, tableKey } from '../domain/names.js';
+import { createRecoveryDatabase } from '../domain/statements.js';
 import { parseBackupRef } from '../domain/request.js';
 import { z } from 'zod';
 import { ServerError, type BackupRepository, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
@@ -49,7 +50,8 @@ export async function resolveBackup(cluster: ClusterPorts, ref: string, nodes: s
   return { repository: repository(entry.repository), name: entry.name };
 }
 
-const NOT_FOUND = new Set([599, 598, 107, 76, 479]);
+/** BACKUP_NOT_FOUND, BACKUP_ENTRY_NOT_FOUND, FILE_DOESNT_EXIST. */
+const NOT_FOUND = new Set([599, 600, 107]);
 
 /** Reads what a backup holds for one shard. The backup is mounted read-only with the engine `Backup`, and unmounted. */
 export async function inspectBackup(ports: Ports, cluster: ClusterPorts, repository: BackupRepository, name: string, at: NodeFacts, known: string[]): Promise<BackupContents> {
@@ -69,6 +71,8 @@ export async function inspectBackup(ports: Ports, cluster: ClusterPorts, reposit
   }
   if (tables.length === 0)
     throw new RecoveryError('BACKUP_UNKNOWN', `nothing is readable at ${destination} for shard ${shard}`, { field: 'backup', objects: [destination] });
+  if (tables.every((table) => (table.parts?.parts ?? 0) === 0))
+    throw new RecoveryError('MANIFEST_INVALID', `${destination} shows tables but no part: the node has had it mounted before; restart the node`, { objects: [at.node.name] });
   return { evidence: 'backup', repository: repository.name, name, destination, takenAt: '', tables, databases: [], unfinishedMutations: [], keeperState: [] };
 }
 
@@ -85,41 +89,50 @@ function namedUuid(ports: Ports, text: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
-const mountName = (ports: Ports, text: string) => `_recovery_mount_${ports.sha256(text).slice(0, 12)}_${Math.floor(performance.now() * 1000).toString(36)}`;
+/** Databases that `mounted` makes; `unmountAll` drops what is left of them. */
+const MOUNT_PREFIX = '_recovery_mount_';
 
-/** Mounts one database of a backup, reads, unmounts. Null: the backup or the database in it is not there. */
+/**
+ * Mounts one database of a backup read-only and reads it. Null: the backup or the database in it is not there.
+ *
+ * Dropping a mount empties the engine's in-memory picture of that backup until the server restarts (seen on 26.7): a
+ * second mount of it shows its tables without parts. So a mount is kept for the next reader, and the end of the
+ * recovery drops it. A kept mount does not hold up a server's start when its backup is gone (seen on 26.7).
+ */
 export async function mounted<T>(ports: Ports, node: ClickHouseNode, database: string, destination: string, read: (mount: string) => Promise<T>): Promise<T | null> {
-  const mount = mountName(ports, `${destination}/${database}`);
+  const mount = `${MOUNT_PREFIX}${ports.sha256(`${destination}/${database}`).slice(0, 16)}`;
   try {
-    await node.execute(`CREATE DATABASE ${quote(mount)} ENGINE = Backup(${literal(database)}, ${destination})`);
+    await node.execute(`CREATE DATABASE IF NOT EXISTS ${quote(mount)} ENGINE = Backup(${literal(database)}, ${destination})`);
+    return await read(mount);
   } catch (error) {
     if (error instanceof ServerError && NOT_FOUND.has(error.code)) return null;
     if (error instanceof ServerError) throw new RecoveryError('MANIFEST_INVALID', `the backup cannot be read: ${error.message}`.slice(0, 400));
     throw error;
   }
-  try {
-    return await read(mount);
-  } catch (error) {
-    if (error instanceof ServerError && NOT_FOUND.has(error.code)) return null;
-    throw error;
-  } finally {
-    await node.execute(`DROP DATABASE IF EXISTS ${quote(mount)}`);
-  }
 }
 
+export async function unmountAll(node: ClickHouseNode): Promise<void> {
+  for (const { name } of await node.query<{ name: string }>(`SELECT name FROM system.databases WHERE startsWith(name, '${MOUNT_PREFIX}')`)) await node.execute(`DROP DATABASE IF EXISTS ${quote(name)}`);
+}
+
+/** The name of the manifest's table in its backup. */
+export const MANIFEST_TABLE = { database: RECOVERY_DATABASE, table: 'manifest' };
+
+/** Restores the manifest into a scratch table of this attempt, reads and drops it. Null: there is no manifest. */
 async function readManifestLines(ports: Ports, node: ClickHouseNode, destination: string, backup: string): Promise<string[] | null> {
-  return mounted(ports, node, '_recovery', destination, async (mount) => {
-    const tables = await node.query<{ name: string }>(`SELECT name FROM system.tables WHERE database = {mount:String}`, { params: { mount } });
-    const table = tables[0]?.name;
-    if (tables.length === 0 || table === undefined) return null;
-    try {
-      const rows = await node.query<{ text: string }>(`SELECT text FROM ${quote(mount)}.${quote(table)} ORDER BY n`, { timeoutMs: 120_000 });
-      return rows.map((row) => row.text);
-    } catch (error) {
-      if (error instanceof ServerError) throw new RecoveryError('MANIFEST_INVALID', `the manifest of ${backup} cannot be read: ${error.message}`.slice(0, 400));
-      throw error;
-    }
-  });
+  const scratch = { database: RECOVERY_DATABASE, table: `reading ${ports.sha256(`${destination}/${performance.now()}`).slice(0, 12)}` };
+  await node.execute(createRecoveryDatabase);
+  try {
+    await node.execute(`RESTORE TABLE ${quoteTable(MANIFEST_TABLE)} AS ${quoteTable(scratch)} FROM ${destination}`);
+    const rows = await node.query<{ text: string }>(`SELECT text FROM ${quoteTable(scratch)} ORDER BY n`, { timeoutMs: 120_000 });
+    return rows.map((row) => row.text);
+  } catch (error) {
+    if (error instanceof ServerError && NOT_FOUND.has(error.code)) return null;
+    if (error instanceof ServerError) throw new RecoveryError('MANIFEST_INVALID', `the manifest of ${backup} cannot be read: ${error.message}`.slice(0, 400));
+    throw error;
+  } finally {
+    await node.execute(`DROP TABLE IF EXISTS ${quoteTable(scratch)} SYNC`);
+  }
 }
 
 /** Definitions and parts of a mounted backup. `Replicated` and UUID are not shown there. */

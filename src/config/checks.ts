@@ -86,7 +86,8 @@ function checkNodes(nodes: NodeConfig[], field: string): void {
     names.set(node.name, index);
     const replica = JSON.stringify([node.shard, node.replica]);
     const sameReplica = replicas.get(replica);
-    if (sameReplica !== undefined) throw invalid(`${at}.replica`, `node ${sameReplica} is the same replica of the same shard`);
+    if (sameReplica !== undefined)
+      throw invalid(`${at}.replica`, `node ${sameReplica} is the same replica of the same shard`);
     replicas.set(replica, index);
   });
 }

@@ -18,7 +18,10 @@ async function readConfigFile(path: string): Promise<string> {
   try {
     file = await open(path, 'r');
   } catch (cause) {
-    throw new RecoveryError('CONFIG_NOT_FOUND', `${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`);
+    throw new RecoveryError(
+      'CONFIG_NOT_FOUND',
+      `${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
+    );
   }
   try {
     const stat = await file.stat();
@@ -57,12 +60,14 @@ export function parseYaml(text: string): unknown {
  */
 function checkDepth(text: string): void {
   const open: { token: CST.Token | null | undefined; depth: number }[] = [];
-  for (const root of new Parser().parse(text)) open.push({ token: root.type === 'document' ? root.value : root, depth: 0 });
+  for (const root of new Parser().parse(text))
+    open.push({ token: root.type === 'document' ? root.value : root, depth: 0 });
   for (let next = open.pop(); next; next = open.pop()) {
     const { token, depth } = next;
     if (depth > MAX_DEPTH) throw invalid('nested too deep');
     if (!token || !('items' in token)) continue;
-    for (const { key, value } of token.items) open.push({ token: key, depth: depth + 1 }, { token: value, depth: depth + 1 });
+    for (const { key, value } of token.items)
+      open.push({ token: key, depth: depth + 1 }, { token: value, depth: depth + 1 });
   }
 }
 
@@ -71,15 +76,19 @@ function checkTree(document: Document.Parsed, lines: LineCounter): void {
     const range = typeof node === 'object' && node !== null && 'range' in node ? (node.range as number[] | null) : null;
     const line = range ? lines.linePos(range[0] ?? 0).line : undefined;
     if (key !== 'key') return;
-    if (!isScalar(node) || typeof node.value === 'object') throw invalid('a key is not plain text', line);
-    if (PROTOTYPE_KEYS.has(String(node.value))) throw invalid(`the key ${String(node.value)} is refused`, line);
+    const name: unknown = isScalar(node) ? node.value : undefined;
+    if (typeof name !== 'string' && typeof name !== 'number') throw invalid('a key is not plain text', line);
+    if (PROTOTYPE_KEYS.has(String(name))) throw invalid(`the key ${name} is refused`, line);
   });
 }
 
 /** The parser's text without what it quotes from the file. */
 function firstLine(message: string): string {
   const line = message.split('\n')[0] ?? '';
-  return line.replace(/: .*$/, '').replace(/(["'`]).*\1/g, '…').slice(0, 200);
+  return line
+    .replace(/: .*$/, '')
+    .replace(/(["'`]).*\1/g, '…')
+    .slice(0, 200);
 }
 
 function invalid(complaint: string, line?: number): RecoveryError {

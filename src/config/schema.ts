@@ -6,16 +6,25 @@ import type { Policy } from '../domain/policy.js';
 // `shard: 01` is the number 1 in YAML: say what to do about it.
 const text = (description: string) =>
   z
-    .string({ error: (issue) => (typeof issue.input === 'number' ? 'expected text: write it in quotes, such as "01"' : undefined) })
+    .string({
+      error: (issue) =>
+        typeof issue.input === 'number' ? 'expected text: write it in quotes, such as "01"' : undefined,
+    })
     .min(1)
     .max(4_096)
     .describe(description);
 
 const secretRef = (description: string) =>
   z
-    .union([z.strictObject({ env: text('name of an environment variable') }), z.strictObject({ file: text('path of a file') })], {
-      error: 'write { env: NAME } or { file: PATH }; a secret itself is refused here',
-    })
+    .union(
+      [
+        z.strictObject({ env: text('name of an environment variable') }),
+        z.strictObject({ file: text('path of a file') }),
+      ],
+      {
+        error: 'write { env: NAME } or { file: PATH }; a secret itself is refused here',
+      },
+    )
     .describe(description);
 
 const count = (max: number) => z.int().min(1).max(max);
@@ -64,7 +73,10 @@ const backupSchema = z.discriminatedUnion(
       to: text("such as Disk('backups', '{cluster}/{shard}/{name}')"),
     }),
   ],
-  { error: (issue) => (issue.code === 'invalid_union' ? 'unknown kind of backup: this version knows "native"' : undefined) },
+  {
+    error: (issue) =>
+      issue.code === 'invalid_union' ? 'unknown kind of backup: this version knows "native"' : undefined,
+  },
 );
 
 const clusterSchema = z.strictObject({

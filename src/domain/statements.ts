@@ -168,3 +168,7 @@ export const detachStreaming = (name: TableName) => `DETACH TABLE ${quoteTable(n
 export function backup(tables: TableName[], destination: string, id: string): string {
   return `BACKUP ${tables.map((name) => `TABLE ${quoteTable(name)}`).join(', ')} TO ${destination} SETTINGS id = ${literal(id)} ASYNC`;
 }
+
+export function backupAs(table: TableName, as: TableName, destination: string, id: string): string {
+  return `BACKUP TABLE ${quoteTable(table)} AS ${quoteTable(as)} TO ${destination} SETTINGS id = ${literal(id)} ASYNC`;
+}

@@ -50,15 +50,17 @@ async function failure(work: Promise<unknown>): Promise<RecoveryError | ServerEr
     () => undefined,
     (cause: unknown) => cause,
   );
-  if (!(error instanceof RecoveryError || error instanceof ServerError)) throw new Error('no error of ours', { cause: error });
+  if (!(error instanceof RecoveryError || error instanceof ServerError))
+    throw new Error('no error of ours', { cause: error });
   expect(error.message + (error.stack ?? '') + JSON.stringify(error)).not.toContain(CANARY);
   return error;
 }
 
-const exception = (code: number, body: string) => (_: string, __: unknown, response: Parameters<RequestListener>[1]) => {
-  response.writeHead(500, { 'X-ClickHouse-Exception-Code': String(code), 'Content-Type': 'text/plain' });
-  response.end(body);
-};
+const exception =
+  (code: number, body: string) => (_: string, __: unknown, response: Parameters<RequestListener>[1]) => {
+    response.writeHead(500, { 'X-ClickHouse-Exception-Code': String(code), 'Content-Type': 'text/plain' });
+    response.end(body);
+  };
 
 describe('a read', () => {
   it('gives rows, and binds parameters rather than writing them into the text', async () => {
@@ -97,7 +99,9 @@ describe('a read', () => {
 
   it('is bounded in time while the answer does not end', async () => {
     const fake = await fakeServer((_, __, response) => response.write('{"n":1}\n'));
-    expect(await failure(nodeAt(fake.url).query('SELECT 1', { timeoutMs: 100 }))).toMatchObject({ code: 'NODE_UNAVAILABLE' });
+    expect(await failure(nodeAt(fake.url).query('SELECT 1', { timeoutMs: 100 }))).toMatchObject({
+      code: 'NODE_UNAVAILABLE',
+    });
   });
 
   it('never gives a part of an answer', async () => {
@@ -122,9 +126,14 @@ describe('a read', () => {
 describe('a statement', () => {
   it('is sent once, whatever becomes of it', async () => {
     const fake = await fakeServer((_, request) => request.socket.resetAndDestroy());
-    expect(await failure(nodeAt(fake.url).execute('DROP TABLE t'))).toMatchObject({ code: 'NODE_UNAVAILABLE', details: { objects: ['a'] } });
+    expect(await failure(nodeAt(fake.url).execute('DROP TABLE t'))).toMatchObject({
+      code: 'NODE_UNAVAILABLE',
+      details: { objects: ['a'] },
+    });
     const slow = await fakeServer(() => undefined);
-    expect(await failure(nodeAt(slow.url).execute('DROP TABLE t', { timeoutMs: 100 }))).toMatchObject({ code: 'NODE_UNAVAILABLE' });
+    expect(await failure(nodeAt(slow.url).execute('DROP TABLE t', { timeoutMs: 100 }))).toMatchObject({
+      code: 'NODE_UNAVAILABLE',
+    });
     expect([fake.got.length, slow.got.length]).toEqual([1, 1]);
   });
 
@@ -137,25 +146,44 @@ describe('a statement', () => {
   });
 
   it('and a read reach a server that was restarted', async () => {
-    const answer = (sql: string, _: unknown, response: Parameters<RequestListener>[1]) => response.end(sql.startsWith('SELECT') ? '{}\n' : '');
+    const answer = (sql: string, _: unknown, response: Parameters<RequestListener>[1]) =>
+      response.end(sql.startsWith('SELECT') ? '{}\n' : '');
     const first = await fakeServer(answer);
     const node = nodeAt(first.url);
     await node.query('SELECT 1');
     await node.execute('DETACH TABLE t');
     await closeServer(first.server);
-    expect(await failure(node.execute('ATTACH TABLE t'))).toMatchObject({ code: 'NODE_UNAVAILABLE', message: 'node a: the connection was refused (ECONNREFUSED)' });
+    expect(await failure(node.execute('ATTACH TABLE t'))).toMatchObject({
+      code: 'NODE_UNAVAILABLE',
+      message: 'node a: the connection was refused (ECONNREFUSED)',
+    });
     const second = await fakeServer(answer, Number(new URL(first.url).port));
     await node.execute('ATTACH TABLE t');
     expect(await node.query('SELECT 1')).toEqual([{}]);
-    expect(second.got.map(({ sql }) => sql.split('\n')[0])).toEqual(['ATTACH TABLE t', expect.stringContaining('SELECT 1')]);
+    expect(second.got.map(({ sql }) => sql.split('\n')[0])).toEqual([
+      'ATTACH TABLE t',
+      expect.stringContaining('SELECT 1'),
+    ]);
   });
 });
 
 describe('an error of the server', () => {
   it.each([
-    [36, 'Code: 36. DB::Exception: Replica must be readonly. (BAD_ARGUMENTS) (version 26.7.1.1)', 'Replica must be readonly.'],
-    [36, 'Code: 36, e.displayText() = DB::Exception: Replica must be readonly, e.what() = DB::Exception', 'Replica must be readonly'],
-    [242, 'Code: 242. DB::Exception: Table is in readonly mode. (TABLE_IS_READ_ONLY)\nStack trace:\n0. foo()', 'Table is in readonly mode.'],
+    [
+      36,
+      'Code: 36. DB::Exception: Replica must be readonly. (BAD_ARGUMENTS) (version 26.7.1.1)',
+      'Replica must be readonly.',
+    ],
+    [
+      36,
+      'Code: 36, e.displayText() = DB::Exception: Replica must be readonly, e.what() = DB::Exception',
+      'Replica must be readonly',
+    ],
+    [
+      242,
+      'Code: 242. DB::Exception: Table is in readonly mode. (TABLE_IS_READ_ONLY)\nStack trace:\n0. foo()',
+      'Table is in readonly mode.',
+    ],
   ])('%s comes with its code and text', async (code, body, message) => {
     const fake = await fakeServer(exception(code, body));
     const error = await failure(nodeAt(fake.url).execute('SYSTEM RESTORE REPLICA t'));
@@ -165,23 +193,36 @@ describe('an error of the server', () => {
 
   it.each([516, 192, 193, 194])('%s is CREDENTIALS_REFUSED, and the secret is read again', async (code) => {
     let reads = 0;
-    const fake = await fakeServer(exception(code, `Code: ${code}. DB::Exception: default: Authentication failed. (AUTHENTICATION_FAILED)`));
+    const fake = await fakeServer(
+      exception(code, `Code: ${code}. DB::Exception: default: Authentication failed. (AUTHENTICATION_FAILED)`),
+    );
     const node = nodeAt(fake.url, { password: () => `${CANARY}${++reads}` });
-    expect(await failure(node.query('SELECT 1'))).toMatchObject({ code: 'CREDENTIALS_REFUSED', details: { serverCode: code } });
+    expect(await failure(node.query('SELECT 1'))).toMatchObject({
+      code: 'CREDENTIALS_REFUSED',
+      details: { serverCode: code },
+    });
     await failure(node.query('SELECT 1'));
     expect(reads).toBe(2);
   });
 
   it.each([
     [243, 'Code: 243. DB::Exception: Cannot reserve 1.00 MiB. (NOT_ENOUGH_SPACE)'],
-    [75, 'Code: 75. DB::ErrnoException: Cannot write to file, errno: 28, strerror: No space left on device. (CANNOT_WRITE_TO_FILE_DESCRIPTOR)'],
+    [
+      75,
+      'Code: 75. DB::ErrnoException: Cannot write to file, errno: 28, strerror: No space left on device. (CANNOT_WRITE_TO_FILE_DESCRIPTOR)',
+    ],
   ])('%s is DISK_FULL', async (code, body) => {
     const fake = await fakeServer(exception(code, body));
-    expect(await failure(nodeAt(fake.url).execute('BACKUP'))).toMatchObject({ code: 'DISK_FULL', details: { serverCode: code } });
+    expect(await failure(nodeAt(fake.url).execute('BACKUP'))).toMatchObject({
+      code: 'DISK_FULL',
+      details: { serverCode: code },
+    });
   });
 
   it('that echoes the password, or is long, is cut', async () => {
-    const echo = await fakeServer(exception(62, `Code: 62. DB::Exception: Syntax error: ${CANARY} ${'x'.repeat(5_000)}. (SYNTAX_ERROR)`));
+    const echo = await fakeServer(
+      exception(62, `Code: 62. DB::Exception: Syntax error: ${CANARY} ${'x'.repeat(5_000)}. (SYNTAX_ERROR)`),
+    );
     const error = await failure(nodeAt(echo.url).execute('x'));
     expect(error.message).toContain('***');
     expect(error.message.length).toBeLessThanOrEqual(500);
@@ -197,8 +238,13 @@ describe('a node that is not there', () => {
   it('is NODE_UNAVAILABLE', async () => {
     const gone = await fakeServer(() => undefined);
     await closeServer(gone.server);
-    expect(await failure(nodeAt(gone.url).query('SELECT 1'))).toMatchObject({ code: 'NODE_UNAVAILABLE', details: { objects: ['a'] } });
-    expect(await failure(nodeAt('http://no-such-host.invalid:8123').query('SELECT 1'))).toMatchObject({ code: 'NODE_UNAVAILABLE' });
+    expect(await failure(nodeAt(gone.url).query('SELECT 1'))).toMatchObject({
+      code: 'NODE_UNAVAILABLE',
+      details: { objects: ['a'] },
+    });
+    expect(await failure(nodeAt('http://no-such-host.invalid:8123').query('SELECT 1'))).toMatchObject({
+      code: 'NODE_UNAVAILABLE',
+    });
   });
 });
 
@@ -221,7 +267,9 @@ describe('a missing secret', () => {
 
 describe('texts', () => {
   it('have no credentials of URLs', () => {
-    expect(tidyMessage(`cannot connect to http://u:${CANARY}@host:8123/`)).toBe('cannot connect to http://***@host:8123/');
+    expect(tidyMessage(`cannot connect to http://u:${CANARY}@host:8123/`)).toBe(
+      'cannot connect to http://***@host:8123/',
+    );
   });
 
   it('of our own defects are INTERNAL', () => {

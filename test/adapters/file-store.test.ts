@@ -21,7 +21,10 @@ it('writes JSON and Markdown, again over the old ones, and leaves nothing else',
   expect(path).toBe(join(dir, 'reports', 'clickhouse-recovery%2Fprod.md'));
   expect(readFileSync(path, 'utf8')).toBe('# new\n');
   expect(JSON.parse(readFileSync(path.replace(/md$/, 'json'), 'utf8'))).toMatchObject({ cluster: 'new' });
-  expect(readdirSync(join(dir, 'reports')).sort()).toEqual(['clickhouse-recovery%2Fprod.json', 'clickhouse-recovery%2Fprod.md']);
+  expect(readdirSync(join(dir, 'reports')).sort()).toEqual([
+    'clickhouse-recovery%2Fprod.json',
+    'clickhouse-recovery%2Fprod.md',
+  ]);
 });
 
 it.each(['..', '../../etc/passwd', '/etc/passwd', '.', '.hidden', 'a\0b', 'x'.repeat(2_000), '名前'.repeat(100)])(

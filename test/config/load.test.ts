@@ -23,20 +23,32 @@ function example() {
   return {
     clusters: {
       prod: {
-        keeper: { hosts: ['127.0.0.1:2181'] } as Record<string, unknown>,
+        keeper: { hosts: ['127.0.0.1:2181'] },
         nodes: [
-          { name: 'a', shard: '01', replica: 'r1', url: 'http://127.0.0.1:8123', user: 'default', password: { env: 'CH_PASSWORD' } },
+          {
+            name: 'a',
+            shard: '01',
+            replica: 'r1',
+            url: 'http://127.0.0.1:8123',
+            user: 'default',
+            password: { env: 'CH_PASSWORD' },
+          },
           { name: 'b', shard: '01', replica: 'r2', url: 'http://127.0.0.1:8124' },
         ] as Record<string, unknown>[],
-        backups: { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } } as Record<string, unknown>,
-      } as Record<string, unknown> & { nodes: Record<string, unknown>[]; keeper: Record<string, unknown> },
+        backups: { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
+      },
     } as Record<string, unknown>,
     policies: { approval: 'required', lanesPerNode: 4 } as Record<string, unknown>,
   };
 }
 type Example = ReturnType<typeof example>;
-type Prod = { keeper: Record<string, unknown>; nodes: Record<string, unknown>[]; backups: Record<string, unknown>; policies?: unknown };
-const prod = (config: Example) => config.clusters['prod'] as unknown as Prod;
+type Prod = {
+  keeper: Record<string, unknown>;
+  nodes: Record<string, unknown>[];
+  backups: Record<string, unknown>;
+  policies?: unknown;
+};
+const prod = (config: Example) => config.clusters['prod'] as Prod;
 
 function refusal(action: () => unknown): RecoveryError {
   try {
@@ -77,12 +89,19 @@ describe('a good configuration', () => {
     const config = example();
     config.policies = { lanesPerNode: 8, approval: 'auto' };
     prod(config).policies = { lanesPerNode: 2 };
-    expect(parseConfig(config).clusters['prod']!.policy).toEqual({ ...DEFAULT_POLICY, approval: 'auto', lanesPerNode: 2 });
+    expect(parseConfig(config).clusters['prod']!.policy).toEqual({
+      ...DEFAULT_POLICY,
+      approval: 'auto',
+      lanesPerNode: 2,
+    });
   });
 
   it.each([
     ["File('/backups/{name}')", { engine: 'File', path: '/backups/{name}' }],
-    ["S3('https://s3.example.com/b/{cluster}/{name}')", { engine: 'S3', path: 'https://s3.example.com/b/{cluster}/{name}' }],
+    [
+      "S3('https://s3.example.com/b/{cluster}/{name}')",
+      { engine: 'S3', path: 'https://s3.example.com/b/{cluster}/{name}' },
+    ],
     ["S3(backups_s3, '{name}')", { engine: 'S3', collection: 'backups_s3', path: '{name}' }],
     [" Disk( 'it\\'s' ,'{name}') ", { engine: 'Disk', disk: "it's", path: '{name}' }],
   ])('takes the destination %s', (to, expected) => {
@@ -119,8 +138,16 @@ describe('a bad configuration is refused as CONFIG_INVALID, with its field', () 
     ['no node', (c) => (prod(c).nodes = []), 'clusters.prod.nodes'],
     ['a cluster name with a slash', (c) => Object.assign(c.clusters, { 'a/b': prod(c) }), 'clusters.<name>'],
     ['a cluster called ..', (c) => Object.assign(c.clusters, { '..': prod(c) }), 'clusters.<name>'],
-    ['a backup called latest', (c) => (prod(c).backups = { latest: prod(c).backups['nightly'] }), 'clusters.prod.backups.latest'],
-    ['a backup with a space', (c) => (prod(c).backups = { 'a b': prod(c).backups['nightly'] }), 'clusters.prod.backups.<name>'],
+    [
+      'a backup called latest',
+      (c) => (prod(c).backups = { latest: prod(c).backups['nightly'] }),
+      'clusters.prod.backups.latest',
+    ],
+    [
+      'a backup with a space',
+      (c) => (prod(c).backups = { 'a b': prod(c).backups['nightly'] }),
+      'clusters.prod.backups.<name>',
+    ],
     ['a node name with a direction override', node({ name: 'a\u202eb' }), `${NODE}.name`],
     ['a node name of 10 KB', node({ name: 'a'.repeat(10_240) }), `${NODE}.name`],
     ['an empty node name', node({ name: '' }), `${NODE}.name`],
@@ -148,7 +175,11 @@ describe('a bad configuration is refused as CONFIG_INVALID, with its field', () 
     ['a keeper twice', (c) => (prod(c).keeper['hosts'] = ['a:1', 'a:1']), 'clusters.prod.keeper.hosts.1'],
     ['a chroot without slash', (c) => (prod(c).keeper['chroot'] = 'ch'), 'clusters.prod.keeper.chroot'],
     ['a chroot of another server list', (c) => (prod(c).keeper['chroot'] = '/a,b:1'), 'clusters.prod.keeper.chroot'],
-    ['an unknown kind of backup', (c) => (prod(c).backups = { nightly: { kind: 'tape' } }), 'clusters.prod.backups.nightly.kind'],
+    [
+      'an unknown kind of backup',
+      (c) => (prod(c).backups = { nightly: { kind: 'tape' } }),
+      'clusters.prod.backups.nightly.kind',
+    ],
     ['no kind of backup', (c) => (prod(c).backups = { nightly: {} }), 'clusters.prod.backups.nightly.kind'],
     ['a destination that is a number', to(5), TO],
     ['a destination of another engine', to("Null('{name}')"), TO],
@@ -207,7 +238,9 @@ describe('a bad file', () => {
 
   it('that is too big or not UTF-8 is CONFIG_INVALID', async () => {
     expect(await refusalOf(file('big.yaml', `# ${'x'.repeat(1_048_576)}`))).toMatchObject({ code: 'CONFIG_INVALID' });
-    expect(await refusalOf(file('latin.yaml', Uint8Array.from([0x61, 0x3a, 0xe4])))).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(await refusalOf(file('latin.yaml', Uint8Array.from([0x61, 0x3a, 0xe4])))).toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
   });
 
   it.each([
@@ -221,7 +254,11 @@ describe('a bad file', () => {
     ['an unknown tag', `a: !!js/function "${CANARY}"\n`, 'line 1'],
     ['a key that is a list', '[a, b]: 1\n', 'line 1'],
     ['an unknown alias', 'a: *b\n', ''],
-    ['many aliases', `a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [${'*a,'.repeat(20)}]\nc: &c [${'*b,'.repeat(20)}]\nd: [${'*c,'.repeat(20)}]\n`, ''],
+    [
+      'many aliases',
+      `a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [${'*a,'.repeat(20)}]\nc: &c [${'*b,'.repeat(20)}]\nd: [${'*c,'.repeat(20)}]\n`,
+      '',
+    ],
     ['nesting', `a: ${'['.repeat(2_000)}${']'.repeat(2_000)}\n`, 'nested too deep'],
     // Without a check before it, the parser ends the process: V8 does not throw when it is out of stack in a RegExp.
     ['an open list of lists', '['.repeat(200_000), 'nested too deep'],

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import ZooKeeper from 'zookeeper';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -83,36 +84,62 @@ describe('the Keeper port on a real ensemble', () => {
     }
   });
 
-  it.each(['killed', 'paused'] as const)('is KEEPER_UNAVAILABLE in time while all servers are %s, and works again after', async (how) => {
-    const keeper = keeperOf({ deadlineMs: 3_000, sessionTimeoutMs: 4_000 });
-    expect(await keeper.exists('/ch/a')).toBe(true);
-    for (const index of [0, 1, 2]) {
-      if (how === 'killed') await ensemble.killServer(index);
-      else ensemble.pause(index);
-    }
-    for (let i = 0; i < 2; i++) {
-      const started = performance.now();
-      const calls = [keeper.exists('/ch/a'), keeper.children('/ch'), keeper.get('/ch/absent')];
-      const answers = await Promise.allSettled(calls);
-      expect(performance.now() - started).toBeLessThan(4_000);
-      for (const answer of answers) expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'KEEPER_UNAVAILABLE' } });
-    }
-    // Longer than the session lives.
-    await delay(how === 'killed' ? 6_000 : 0);
-    if (how === 'killed') await ensemble.start();
-    else [0, 1, 2].forEach((index) => ensemble.resume(index));
-    await ensemble.waitUntilServing();
-    expect(await keeper.get('/ch/a')).toBe('zażółć');
-  });
+  it.each(['killed', 'paused'] as const)(
+    'is KEEPER_UNAVAILABLE in time while all servers are %s, and works again after',
+    async (how) => {
+      const keeper = keeperOf({ deadlineMs: 3_000, sessionTimeoutMs: 4_000 });
+      expect(await keeper.exists('/ch/a')).toBe(true);
+      for (const index of [0, 1, 2]) {
+        if (how === 'killed') await ensemble.killServer(index);
+        else ensemble.pause(index);
+      }
+      for (let i = 0; i < 2; i++) {
+        const started = performance.now();
+        const calls = [keeper.exists('/ch/a'), keeper.children('/ch'), keeper.get('/ch/absent')];
+        const answers = await Promise.allSettled(calls);
+        expect(performance.now() - started).toBeLessThan(4_000);
+        for (const answer of answers)
+          expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'KEEPER_UNAVAILABLE' } });
+      }
+      // Longer than the session lives.
+      await delay(how === 'killed' ? 6_000 : 0);
+      if (how === 'killed') await ensemble.start();
+      else [0, 1, 2].forEach((index) => ensemble.resume(index));
+      await ensemble.waitUntilServing();
+      expect(await keeper.get('/ch/a')).toBe('zażółć');
+    },
+  );
 
-  it('is KEEPER_UNAVAILABLE without a quorum, not an answer from the one server left', async () => {
+  it('is KEEPER_UNAVAILABLE without a quorum, once the one server left has noticed', async () => {
     const keeper = keeperOf({ deadlineMs: 3_000 });
     expect(await keeper.exists('/ch/a')).toBe(true);
     await ensemble.killServer(0);
     await ensemble.killServer(1);
-    await expect(keeper.exists('/ch/absent')).rejects.toMatchObject({ code: 'KEEPER_UNAVAILABLE' });
+    const refused = () =>
+      keeper.exists('/ch/absent').then(
+        () => null,
+        (error: unknown) => error,
+      );
+    expect(await waitFor(refused, { what: 'a refusal', deadlineMs: 20_000 })).toMatchObject({
+      code: 'KEEPER_UNAVAILABLE',
+    });
     await ensemble.start();
     expect(await keeper.exists('/ch/absent')).toBe(false);
+  });
+
+  it('is KEEPER_UNAVAILABLE for the calls of a process that was killed, and starts another', async () => {
+    const keeper = keeperOf();
+    expect(await keeper.exists('/ch/a')).toBe(true);
+    const children = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8')
+      .trim()
+      .split(' ')
+      .map(Number);
+    const pid = children.find((child) => readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('keeper-process'));
+    process.kill(pid!, 'SIGSTOP');
+    const call = keeper.exists('/ch/a');
+    process.kill(pid!, 'SIGKILL');
+    await expect(call).rejects.toMatchObject({ code: 'KEEPER_UNAVAILABLE' });
+    expect(await keeper.exists('/ch/a')).toBe(true);
   });
 
   it('outlives its session: idle, expired, closed', async () => {
@@ -133,7 +160,9 @@ describe('the Keeper port on a real ensemble', () => {
       longestMs = Math.max(longestMs, performance.now() - last);
       last = performance.now();
     }, 20);
-    await expect(keeperOf({ hosts: ['no-such-host.invalid:2181'], deadlineMs: 1_000 }).exists('/')).rejects.toMatchObject({
+    await expect(
+      keeperOf({ hosts: ['no-such-host.invalid:2181'], deadlineMs: 1_000 }).exists('/'),
+    ).rejects.toMatchObject({
       code: 'KEEPER_UNAVAILABLE',
     });
     clearInterval(ticks);
@@ -152,7 +181,10 @@ describe('the Keeper port on a real ensemble', () => {
       await Promise.all(keepers.map((keeper) => keeper.close()));
       console.log(JSON.stringify(answers.map(({ value, reason }) => value ?? reason.code)));
     `;
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], { cwd: repoRoot, timeout: 30_000 });
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      cwd: repoRoot,
+      timeout: 30_000,
+    });
     let [out, err] = ['', ''];
     child.stdout.on('data', (chunk) => (out += String(chunk)));
     child.stderr.on('data', (chunk) => (err += String(chunk)));
@@ -173,10 +205,14 @@ async function fill(connectString: string): Promise<void> {
 }
 
 async function withZooKeeper<T>(connect: string, use: (client: ZooKeeper) => Promise<T>): Promise<T> {
-  const client = new ZooKeeper({ connect, timeout: 10_000, debug_level: 0, host_order_deterministic: false } as never);
+  const client = new ZooKeeper({ connect, timeout: 10_000, debug_level: 0, host_order_deterministic: false });
   client.init({});
   try {
-    await waitFor(() => client.state === ZooKeeper.constants.ZOO_CONNECTED_STATE, { what: 'a session', deadlineMs: 20_000, everyMs: 10 });
+    await waitFor(() => client.state === ZooKeeper.constants.ZOO_CONNECTED_STATE, {
+      what: 'a session',
+      deadlineMs: 20_000,
+      everyMs: 10,
+    });
     return await use(client);
   } finally {
     client.close();

@@ -39,7 +39,9 @@ export function createNativeRepository(name: string, to: DestinationTemplate, cl
     destination: (shard, backup) => {
       // Otherwise it would be where the manifest of another backup is.
       if (backup.endsWith(MANIFEST_SUFFIX))
-        throw new RecoveryError('INPUT_INVALID', `backup: a name may not end with ${MANIFEST_SUFFIX}`, { field: 'backup' });
+        throw new RecoveryError('INPUT_INVALID', `backup: a name may not end with ${MANIFEST_SUFFIX}`, {
+          field: 'backup',
+        });
       return render(shard, backup);
     },
     manifestDestination: (shard, backup) => render(shard, backup + MANIFEST_SUFFIX),

@@ -20,7 +20,10 @@ export function toNodeError(cause: unknown, context: ErrorContext): RecoveryErro
   if (answer) return fromAnswer(answer.code, tidyMessage(answer.message, context.secrets), context.node);
   // A defect of ours, or an answer that is no JSON: looking again would not help.
   if (cause instanceof TypeError || cause instanceof SyntaxError || cause instanceof RangeError)
-    return new RecoveryError('INTERNAL', `node ${context.node}: ${cause.name}: ${tidyMessage(cause.message, context.secrets)}`);
+    return new RecoveryError(
+      'INTERNAL',
+      `node ${context.node}: ${cause.name}: ${tidyMessage(cause.message, context.secrets)}`,
+    );
   return unavailable(context.node, reasonOf(cause, context.secrets));
 }
 
@@ -30,7 +33,8 @@ export function unavailable(node: string, reason: string): RecoveryError {
 
 function fromAnswer(code: number, message: string, node: string): RecoveryError | ServerError {
   const details = { objects: [node], serverCode: code };
-  if (CREDENTIALS_REFUSED.has(code)) return new RecoveryError('CREDENTIALS_REFUSED', `node ${node}: ${message}`, details);
+  if (CREDENTIALS_REFUSED.has(code))
+    return new RecoveryError('CREDENTIALS_REFUSED', `node ${node}: ${message}`, details);
   // A full disk is code 243 only where the server reserved the space first; else it is the errno of a failed write.
   if (code === NOT_ENOUGH_SPACE || message.includes('No space left on device'))
     return new RecoveryError('DISK_FULL', `node ${node}: ${message}`, details);

@@ -1,261 +1,143 @@
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
-import ZooKeeper from 'zookeeper';
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { RecoveryError } from '../../domain/errors.js';
 import type { Keeper } from '../../ports.js';
+import type { KeeperRequest, KeeperResponse } from './keeper-process.js';
+import { DEADLINE_MS, type ClosableKeeper, type KeeperOptions } from './native-keeper.js';
 
-export interface KeeperOptions {
-  /** `host:port` of each server. */
-  hosts: readonly string[];
-  /** In milliseconds; the ensemble may shorten it. @default 10_000 */
-  sessionTimeoutMs?: number;
-  /** A path that all paths are under. */
-  chroot?: string;
-  /** Milliseconds that one call may take, with connecting and looking again. @default 10_000 */
-  deadlineMs?: number;
-  /** Milliseconds without a call after which the session is closed. @default 30_000 */
-  idleMs?: number;
-}
+export type { ClosableKeeper, KeeperOptions };
 
-export interface ClosableKeeper extends Keeper {
-  /** Ends the session, so that the process can exit. A later call opens another. */
-  close(): Promise<void>;
-}
+/** For the child to answer first: its errors say more than 'no answer'. */
+const GRACE_MS = 500;
 
-const DEADLINE_MS = 10_000;
-const SESSION_TIMEOUT_MS = 10_000;
-const IDLE_MS = 30_000;
-const PAUSE_BEFORE_RETRY_MS = 100;
-/** 0 is no level of the client's constants; its C code takes it for 'print nothing'. */
-const SILENT = 0;
-
-const { ZOK, ZNONODE, ZNOAUTH, ZAUTHFAILED, ZBADARGUMENTS, ZOO_CONNECTED_STATE } = ZooKeeper.constants;
+type Value = boolean | string | string[] | null;
 
 /**
- * Asks the client once, and returns what the client does: a number that is not ZOK means that it sent nothing and will
- * call nothing. `value` is only to be called when `rc` is ZOK.
+ * ZooKeeper through the npm client `zookeeper`, in a process of its own. Throws RecoveryError `KEEPER_UNAVAILABLE`.
+ *
+ * Why a process: the client does not open its sockets with CLOEXEC, so every process that ours starts inherits them. A
+ * socket that is closed here but open there stays in our event loop's epoll set under a number that the next socket
+ * reuses: the loop spins, and the client gives up each session it opens, for ever. A crash of its C code, or a call of
+ * it that blocks, stays there too.
  */
-type Read<T> = (client: ZooKeeper, done: (rc: number, value: () => T) => void) => unknown;
-
-/** Read only, as invariant G asks: there is no way here to write. */
 export function createKeeper(options: KeeperOptions): ClosableKeeper {
-  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
-  let current: Session | undefined;
-  let calls = 0;
-  let idleTimer: NodeJS.Timeout | undefined;
+  let current: KeeperProcess | undefined;
 
-  const shared = () => {
-    if (!current || current.ended) current = new Session(options, deadlineMs / 3);
-    return current;
+  async function read<T extends Value>(kind: KeeperRequest['read'], path: string): Promise<T> {
+    if (!current || current.ended) current = new KeeperProcess(options);
+    return (await current.ask(kind, path)) as T;
+  }
+
+  const keeper: Keeper = {
+    exists: (path) => read('exists', path),
+    children: (path) => read('children', path),
+    get: (path) => read('get', path),
   };
-  async function dispose(session: Session | undefined): Promise<void> {
-    if (session && current === session) current = undefined;
-    await session?.close();
-  }
-
-  /** Reads have no effect, so a lost answer is asked for again until the deadline. */
-  async function read<T>(path: string, action: Read<T>): Promise<T | null> {
-    checkPath(path);
-    clearTimeout(idleTimer);
-    calls++;
-    const deadline = performance.now() + deadlineMs;
-    let reason = 'no connection';
-    try {
-      for (;;) {
-        const leftMs = deadline - performance.now();
-        if (leftMs <= 0) throw unavailable(`${reason} within ${deadlineMs} ms`);
-        const session = shared();
-        const attempt = await session.run(action, leftMs);
-        if ('value' in attempt) return attempt.value;
-        if (attempt.rc === ZNONODE) return null;
-        const refusal = permanent(attempt.rc, path);
-        if (refusal) throw refusal;
-        reason = attempt.reason;
-        if (attempt.sessionIsBad) await dispose(session);
-        await delay(Math.max(0, Math.min(PAUSE_BEFORE_RETRY_MS, deadline - performance.now())));
-      }
-    } finally {
-      calls--;
-      if (calls === 0) idle();
-    }
-  }
-
-  /** A session that nobody uses is a connection and, in an outage, an endless reconnecting: end it. */
-  function idle(): void {
-    clearTimeout(idleTimer);
-    idleTimer = setTimeout(() => void dispose(current), options.idleMs ?? IDLE_MS);
-    idleTimer.unref();
-  }
-
   return {
-    exists: async (path) =>
-      (await read(path, (client, done) => client.a_exists(path, false, (rc) => done(rc, () => true)))) ?? false,
-    children: (path) =>
-      read(path, (client, done) => client.a_get_children(path, false, (rc, _error, names) => done(rc, () => names))),
-    get: (path) =>
-      read(path, (client, done) => client.a_get(path, false, (rc, _error, _stat, data) => done(rc, () => toText(data)))),
+    ...keeper,
     close: async () => {
-      clearTimeout(idleTimer);
-      await dispose(current);
+      const closing = current;
+      current = undefined;
+      await closing?.close();
     },
   };
 }
 
-type Attempt<T> = { value: T } | { rc: number; reason: string; sessionIsBad: boolean };
-
-/** One session. It is never revived: what went wrong with it is mended by another. */
-class Session {
+class KeeperProcess {
   ended = false;
-  #client: ZooKeeper | undefined;
-  readonly #connecting: Promise<string | undefined>;
-  #connected: (why: string | undefined) => void = () => undefined;
-  readonly #pending = new Set<() => void>();
+  readonly #child: ChildProcess;
+  readonly #deadlineMs: number;
+  readonly #waiting = new Map<number, { resolve: (value: Value) => void; reject: (error: RecoveryError) => void }>();
+  #lastId = 0;
 
-  constructor(options: KeeperOptions, connectMs: number) {
-    // The native client can come to rest when the first connect fails at once: no connection in time, a new client.
-    const timer = setTimeout(() => this.#connected('no connection'), connectMs);
-    this.#connecting = new Promise<string | undefined>((resolve) => {
-      this.#connected = resolve;
-    }).finally(() => clearTimeout(timer));
-    void this.#open(options);
+  constructor(options: KeeperOptions) {
+    this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+    const { execArgv, script } = entry();
+    this.#child = fork(script, [JSON.stringify(options)], {
+      execArgv,
+      // Not what the parent's NODE_OPTIONS load, and no secrets of ours.
+      env: { PATH: process.env['PATH'] },
+      // Errors of the native code are printed; what they mean comes as answers.
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    });
+    this.#child.on('message', (response: KeeperResponse) => this.#settle(response));
+    this.#child.on('error', () => this.#end());
+    this.#child.on('exit', () => this.#end());
+    this.#keepAlive(false);
   }
 
-  async #open(options: KeeperOptions): Promise<void> {
-    try {
-      const addresses = await resolveHosts(options.hosts);
-      if (this.ended) return;
-      if (addresses.length === 0) return this.#connected('no host name can be resolved');
-      const client = new ZooKeeper({
-        connect: addresses.join(',') + (options.chroot ?? ''),
-        timeout: options.sessionTimeoutMs ?? SESSION_TIMEOUT_MS,
-        debug_level: Number(process.env.ZKD ?? 0),
-        host_order_deterministic: false,
+  ask(read: KeeperRequest['read'], path: string): Promise<Value> {
+    const id = ++this.#lastId;
+    return new Promise<Value>((resolve, reject) => {
+      const timer = setTimeout(
+        () =>
+          this.#settle({
+            id,
+            code: 'KEEPER_UNAVAILABLE',
+            message: `ZooKeeper: no answer within ${this.#deadlineMs} ms`,
+          }),
+        this.#deadlineMs + GRACE_MS,
+      );
+      const done =
+        <A>(settle: (with_: A) => void) =>
+        (with_: A) => {
+          clearTimeout(timer);
+          settle(with_);
+        };
+      this.#waiting.set(id, { resolve: done(resolve), reject: done(reject) });
+      this.#keepAlive(true);
+      this.#child.send({ id, read, path } satisfies KeeperRequest, (error) => {
+        if (error) this.#end();
       });
-      this.#client = client;
-      // An 'error' event that nobody listens to ends the process.
-      client.on('error', () => this.#end());
-      client.on('close', () => this.#end());
-      client.on('connect', () => this.#connected(undefined));
-      client.init({});
-    } catch {
-      this.#connected('no connection');
-    }
-  }
-
-  async run<T>(action: Read<T>, leftMs: number): Promise<Attempt<T>> {
-    const late = new AbortController();
-    const timeout = delay(leftMs, 'late' as const, { signal: late.signal }).catch(() => 'late' as const);
-    try {
-      const why = await Promise.race([this.#connecting, timeout]);
-      // Others may still connect with it in time: their own deadlines are later.
-      if (why === 'late') return { rc: ZOK, reason: 'no connection', sessionIsBad: false };
-      const client = this.#client;
-      if (why !== undefined || !client || this.ended) return { rc: ZOK, reason: why ?? 'no connection', sessionIsBad: true };
-      // Without a connection the client would keep the request until it has one, past our deadline.
-      if (client.state !== ZOO_CONNECTED_STATE) {
-        await Promise.race([this.#reconnected(client), timeout]);
-        if (this.ended || client.state !== ZOO_CONNECTED_STATE)
-          return { rc: ZOK, reason: 'no connection', sessionIsBad: true };
-      }
-      const answer = await Promise.race([this.#send(client, action), timeout]);
-      return answer === 'late' ? { rc: ZOK, reason: 'no answer', sessionIsBad: true } : answer;
-    } finally {
-      late.abort();
-    }
-  }
-
-  /** Waits while the client tries the other servers of the ensemble, for as long as a first connect may take. */
-  #reconnected(client: ZooKeeper): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        client.off('connect', done);
-        this.#pending.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, RECONNECT_MS);
-      client.on('connect', done);
-      this.#pending.add(done);
     });
   }
 
-  #send<T>(client: ZooKeeper, action: Read<T>): Promise<Attempt<T>> {
-    return new Promise((resolve) => {
-      const settle = (attempt: Attempt<T>) => {
-        this.#pending.delete(onEnd);
-        resolve(attempt);
-      };
-      // The client drops the callbacks of an expired session without calling them.
-      const onEnd = () => settle({ rc: ZOK, reason: 'the session ended', sessionIsBad: true });
-      this.#pending.add(onEnd);
-      // A follower may lag behind, and 'the path is absent' leads to a repair: `sync` goes first on the same connection.
-      let synced: number = ZOK;
-      const sent = [
-        client.a_sync('/', (rc: number) => (synced = rc)) as unknown,
-        action(client, (rc, value) => {
-          const failed = synced === ZOK ? rc : synced;
-          settle(failed === ZOK ? { value: value() } : { rc: failed, reason: 'the connection was lost', sessionIsBad: false });
-        }),
-      ];
-      const refused = sent.find((rc) => rc !== ZOK);
-      if (refused !== undefined) settle({ rc: Number(refused), reason: 'the client is not connected', sessionIsBad: true });
-    });
+  #settle(response: KeeperResponse): void {
+    const waiting = this.#waiting.get(response.id);
+    if (!waiting) return;
+    this.#waiting.delete(response.id);
+    if (this.#waiting.size === 0) this.#keepAlive(false);
+    if ('value' in response) waiting.resolve(response.value);
+    else waiting.reject(new RecoveryError(response.code, response.message));
+  }
+
+  /** Only a call in flight keeps our process from exiting. */
+  #keepAlive(on: boolean): void {
+    if (on) {
+      this.#child.ref();
+      this.#child.channel?.ref();
+    } else {
+      this.#child.unref();
+      this.#child.channel?.unref();
+    }
   }
 
   #end(): void {
     this.ended = true;
-    this.#connected('the session ended');
-    for (const onEnd of [...this.#pending]) onEnd();
+    for (const id of [...this.#waiting.keys()])
+      this.#settle({ id, code: 'KEEPER_UNAVAILABLE', message: 'ZooKeeper: the process of the session ended' });
   }
 
   async close(): Promise<void> {
-    if (this.ended) return;
+    const { exitCode, signalCode } = this.#child;
     this.#end();
-    // Not from within one of the native client's own callbacks.
-    await new Promise((resolve) => setImmediate(resolve));
-    this.#client?.close();
+    if (exitCode !== null || signalCode !== null || this.#child.pid === undefined) return;
+    this.#child.ref();
+    const exited = once(this.#child, 'exit');
+    if (this.#child.connected) this.#child.disconnect();
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 3_000);
+    await exited;
+    clearTimeout(timer);
   }
 }
 
-const RECONNECT_MS = 3_000;
-
-function unavailable(reason: string): RecoveryError {
-  return new RecoveryError('KEEPER_UNAVAILABLE', `ZooKeeper: ${reason}`);
-}
-
-/** The answers that asking again does not change. */
-function permanent(rc: number, path: string): RecoveryError | undefined {
-  if (rc === ZNOAUTH || rc === ZAUTHFAILED)
-    return new RecoveryError('CREDENTIALS_REFUSED', `ZooKeeper does not let us read ${shown(path)}`);
-  if (rc === ZBADARGUMENTS) return new RecoveryError('INTERNAL', `ZooKeeper does not take the path ${shown(path)}`);
-  return undefined;
-}
-
-const shown = (path: string) => JSON.stringify(path.slice(0, 200));
-
-/** The native client cuts a path at NUL, which would make it another path. */
-function checkPath(path: string): void {
-  const bad = !path.startsWith('/') || (path.length > 1 && path.endsWith('/')) || path.includes('\0');
-  if (bad) throw new RecoveryError('INTERNAL', `not a ZooKeeper path: ${shown(path)}`);
-}
-
-function toText(data: unknown): string {
-  if (typeof data === 'string') return data;
-  return data instanceof Uint8Array ? Buffer.from(data).toString('utf8') : '';
-}
-
-/** The native client resolves names with a call that blocks the whole process, so it gets addresses. */
-async function resolveHosts(hosts: readonly string[]): Promise<string[]> {
-  const found = await Promise.all(
-    hosts.map(async (host) => {
-      const colon = host.lastIndexOf(':');
-      const name = host.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
-      const port = host.slice(colon + 1);
-      if (isIP(name)) return [`${name}:${port}`];
-      const addresses = await lookup(name, { all: true }).catch(() => []);
-      return addresses.map(({ address }) => `${address}:${port}`);
-    }),
-  );
-  return [...new Set(found.flat())];
+/** The compiled child or, in tests and the demo, its TypeScript. */
+function entry(): { execArgv: string[]; script: string } {
+  const compiled = fileURLToPath(new URL('./keeper-process.js', import.meta.url));
+  if (existsSync(compiled)) return { execArgv: [], script: compiled };
+  const tsx = createRequire(import.meta.url).resolve('tsx');
+  return { execArgv: ['--import', tsx], script: fileURLToPath(new URL('./keeper-process.ts', import.meta.url)) };
 }

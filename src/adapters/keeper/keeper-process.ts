@@ -1,0 +1,37 @@
+/** The process that holds the ZooKeeper session, see zookeeper.ts. It ends with its parent. */
+import { RecoveryError, type ErrorCode } from '../../domain/errors.js';
+import { createNativeKeeper, type KeeperOptions } from './native-keeper.js';
+
+export interface KeeperRequest {
+  id: number;
+  read: 'exists' | 'children' | 'get';
+  path: string;
+}
+
+export type KeeperResponse =
+  { id: number; value: boolean | string | string[] | null } | { id: number; code: ErrorCode; message: string };
+
+const keeper = createNativeKeeper(JSON.parse(process.argv[2] ?? '{}') as KeeperOptions);
+
+async function answer({ id, read, path }: KeeperRequest): Promise<KeeperResponse> {
+  try {
+    return { id, value: await keeper[read](path) };
+  } catch (cause) {
+    const { code, message } =
+      cause instanceof RecoveryError ? cause : new RecoveryError('INTERNAL', `ZooKeeper: ${String(cause)}`);
+    return { id, code, message };
+  }
+}
+
+process.on('message', (request: KeeperRequest) => {
+  void answer(request).then((response) => {
+    if (process.connected) process.send?.(response);
+  });
+});
+process.on('disconnect', () => {
+  // Ending the session at once rather than by its timeout; but a hung server must not keep us.
+  setTimeout(() => process.exit(0), 1_000);
+  void keeper.close().finally(() => process.exit(0));
+});
+// Ctrl-C goes to all processes of a terminal: the parent decides when it no longer needs us.
+process.on('SIGINT', () => undefined);
