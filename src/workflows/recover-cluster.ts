@@ -70,8 +70,8 @@ class Recovery {
       // Cancelled from the UI, or aborted by signal: both end as a report, fence and all.
       if (isCancellation(error)) this.state.aborted = true;
       this.problem ??= problemOf(error);
-      if (isBadInput(this.problem)) throw asFailure(this.problem);
     }
+    if (this.problem && isBadInput(this.problem)) throw asFailure(this.problem);
     return CancellationScope.nonCancellable(() => this.close());
   }
 
