@@ -108,8 +108,10 @@ async function runBackup(node: ClickHouseNode, statement: string, id: string, co
 /** What the backup really holds: its parts are read back from it, since merges and inserts go on while it is taken. */
 async function describe(ports: Ports, node: ClickHouseNode, destination: string, before: TableFacts[], after: TableFacts[]): Promise<ManifestTable[]> {
   const digests = new Map<string, Map<string, { parts: PartsDigest; partitionIds: string[] }>>();
-  for (const database of new Set(before.map((table) => table.definition.database)))
-    digests.set(database, (await mounted(ports, node, database, destination, (mount) => mountedDigests(node, mount))) ?? new Map());
+  for (const database of new Set(before.map((table) => table.definition.database))) {
+    const found = await mounted(ports, node, database, destination, (mount) => mountedDigests(node, mount));
+    digests.set(database, found === null || found === 'unreadable' ? new Map() : found);
+  }
   await unmountAll(node);
   return before.map((table) => {
     const { definition, kind, parts } = table;

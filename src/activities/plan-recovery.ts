@@ -28,10 +28,11 @@ export async function planRecovery(ports: Ports, request: RecoveryRequest): Prom
 async function inspectBackups(ports: Ports, cluster: ClusterPorts, ref: string, nodes: NodeFacts[]): Promise<Map<string, BackupContents>> {
   const { repository, name } = await resolveBackup(cluster, ref, nodes.map((node) => node.node.name));
   const known = [...new Set(nodes.flatMap((node) => node.databases.map((database) => database.name)))].sort();
+  const peers = [...new Map(nodes.flatMap((node) => node.tables.map((table) => [tableKey(table.definition), table.definition] as const))).values()];
   const contents = new Map<string, BackupContents>();
   for (const shard of shardsOf(cluster.topology).keys()) {
     const at = nodes.find((node) => node.node.shard === shard);
-    if (at) contents.set(shard, await inspectBackup(ports, cluster, repository, name, at, known));
+    if (at) contents.set(shard, await inspectBackup(ports, cluster, repository, name, at, known, peers));
   }
   return contents;
 }

@@ -26,16 +26,16 @@ export interface RestoredData {
 export async function restoreData(ports: Ports, cluster: string, item: PlanItem, run: { recovery: string }, context: StepContext): Promise<RestoredData> {
   const unit = new Unit(ports, cluster, item, context);
   const prefix = `ch-recover-${run.recovery}-${unit.tag.slice(14, 30)}`;
+  // A Log-family table has no parts that could be counted: it is made and restored in one go, under one id.
+  const whole = unit.has('rename-into-place');
   for (;;) {
     const digests = await unit.digests();
     // A complete clone was verified: this step is behind us.
     if (digests.clone) return { rows: digests.clone.rows, parts: digests.clone.parts };
-    if (!unit.has('create-staging') && (await unit.definition())) return { rows: 0, parts: 0 };
-    // RESTORE itself creates a Log-family staging table: that one has a single try.
-    const ours = unit.has('create-staging');
-    const id = ours ? `${prefix}-${digests.stagingUuid}` : prefix;
-    const operation = ours && digests.stagingUuid === '' ? null : await operationOf(unit, id);
-    if (operation?.status === 'RESTORED' && digests.staging) {
+    if (whole && (await unit.definition())) return { rows: 0, parts: 0 };
+    const id = whole ? prefix : `${prefix}-${digests.stagingUuid}`;
+    const operation = digests.staging ? await operationOf(unit, id) : null;
+    if (operation?.status === 'RESTORED') {
       const { staging } = await unit.digests();
       return { rows: staging?.rows ?? 0, parts: staging?.parts ?? 0 };
     }
@@ -46,9 +46,11 @@ export async function restoreData(ports: Ports, cluster: string, item: PlanItem,
       continue;
     }
     if (operation) await giveUpOrDrop(unit, prefix, operation);
-    else if (digests.staging && !(ours && sameParts(digests.staging, NO_PARTS))) await unit.send('drop-staging');
-    else if (!digests.staging && ours) await unit.send('create-staging');
-    else await sendRestore(unit, id);
+    else if (digests.staging && (whole || !sameParts(digests.staging, NO_PARTS))) await unit.send('drop-staging');
+    else if (!digests.staging) {
+      await unit.send('create-staging');
+      if (whole) await sendRestore(unit, id);
+    } else await sendRestore(unit, id);
   }
 }
 
@@ -70,8 +72,8 @@ async function giveUpOrDrop(unit: Unit, prefix: string, operation: { status: str
   const [row] = await unit.node.query<{ failed: string }>(queries.FAILED_OPERATIONS, { params: { prefix } });
   const full = /\(NOT_ENOUGH_SPACE\)|No space left/.test(operation.error);
   await unit.send('drop-staging');
-  // Without a staging table of ours to give the next try another id, there is no next try.
-  if (full || Number(row?.failed) >= MAX_FAILED_RESTORES || !unit.has('create-staging'))
+  // A table without an id for each try has no next try.
+  if (full || Number(row?.failed) >= MAX_FAILED_RESTORES || unit.has('rename-into-place'))
     throw new RecoveryError(full ? 'DISK_FULL' : 'RESTORE_FAILED', `${tableKey(unit.name)}: ${operation.status}: ${operation.error}`.slice(0, 500), { objects: [tableKey(unit.name)] });
 }
 

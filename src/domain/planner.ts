@@ -1,6 +1,6 @@
 import { chooseAuthority, type PartRef } from './authority.js';
 import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
-import { problem, type Problem } from './errors.js';
+import { problem, RecoveryError, type Problem } from './errors.js';
 import { NO_PARTS, tableKind, type KeeperReplicaFacts, type KeeperStateLine, type NodeFacts, type PartsDigest, type TableDefinition, type TableFacts } from './inventory.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
 import { compilePattern, OWN_DATABASES, quote, quoteTable, tableKey, type TableName } from './names.js';
@@ -191,7 +191,12 @@ export function absentKeeper(definition: TableDefinition, node: NodeFacts): Keep
 function fromBackup(saved: ManifestTable, backup: BackupContents | undefined, input: PlanInput, node: NodeFacts): TableDefinition {
   if (backup?.evidence !== 'backup' || tableKind(saved.engine) !== 'merge-tree') return saved;
   const elsewhere = input.nodes.map((other) => find(other, saved)).find((table) => table?.kind === 'replicated');
-  if (!elsewhere) return saved;
+  if (!elsewhere) {
+    // The mount shows `ReplacingMergeTree` for `ReplicatedReplacingMergeTree(…, version)`: never recreate that silently.
+    if (saved.engine !== 'MergeTree' && saved.engine !== 'AggregatingMergeTree')
+      throw new RecoveryError('NOT_RECOVERABLE', `${tableKey(saved)}: a backup without a manifest does not show the arguments of ${saved.engine}, and no other node has the table`, { objects: [tableKey(saved)] });
+    return saved;
+  }
   const engineFull = elsewhere.definition.engineFull;
   const uuid = find(node, saved)?.definition.uuid ?? saved.uuid;
   return {
@@ -292,8 +297,8 @@ function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'repl
 
 function statementsOf(item: Omit<PlanItem, 'statements'>, definition: TableDefinition, backup: BackupContents | undefined): Statements {
   const source = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
-  const restore = (preCreated: boolean) =>
-    backup ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER, preCreated))] : [];
+  const restore =
+    backup ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))] : [];
   switch (item.action) {
     case 'none':
     case 'needs-operator':
@@ -314,11 +319,11 @@ function statementsOf(item: Omit<PlanItem, 'statements'>, definition: TableDefin
       ];
     case 'create-object':
       if (tableKind(definition.engine) !== 'other-data') return [planned('create-object', sql.createObject(definition))];
-      return [...restore(false), planned('rename-into-place', sql.promoteByRename(item)), planned('drop-staging', sql.dropClone('staging', item))];
+      return [planned('create-staging', sql.createWholeStaging(definition)), ...restore, planned('rename-into-place', sql.promoteByRename(item)), planned('drop-staging', sql.dropClone('staging', item))];
     case 'restore-from-backup':
       return unique([
         planned('create-staging', sql.createStaging(definition)),
-        ...restore(true),
+        ...restore,
         planned('complete-staging', sql.completeClone('staging', item)),
         planned('create-plain', sql.createPlain(definition, item.replicated)),
         ...rebuildStatements(item),

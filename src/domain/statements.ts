@@ -67,6 +67,11 @@ export function createStaging(definition: TableDefinition): string {
   return `CREATE TABLE ${quoteTable(cloneName('staging', definition))} ${columnsOf(definition)} ${twinClause(definition)}`;
 }
 
+/** A Log-family table has no parts to clone: it is restored as a whole beside, with its old UUID, and renamed into place. */
+export function createWholeStaging(definition: TableDefinition): string {
+  return `CREATE TABLE ${quoteTable(cloneName('staging', definition))}${uuidClause(definition.uuid)} ${columnsOf(definition)} ENGINE = ${definition.engineFull}${commentOf(definition)}`;
+}
+
 export function dropClone(role: CloneRole, name: TableName): string {
   return `DROP TABLE IF EXISTS ${quoteTable(cloneName(role, name))} SYNC`;
 }
@@ -139,9 +144,8 @@ export const restoreReplica = (name: TableName) => `SYSTEM RESTORE REPLICA ${quo
 export const dropReplica = (replica: string, tablePath: string) => `SYSTEM DROP REPLICA ${literal(replica)} FROM ZKPATH ${literal(tablePath)}`;
 
 /** Data of one object of a backup into its staging table. `id` is what `system.backups` knows it by. */
-export function restoreTable(source: TableName, staging: TableName, destination: string, id: string, preCreated: boolean): string {
-  const settings = preCreated ? 'allow_different_table_def = 1, ' : '';
-  return `RESTORE TABLE ${quoteTable(source)} AS ${quoteTable(staging)} FROM ${destination} SETTINGS ${settings}id = ${literal(id)} ASYNC`;
+export function restoreTable(source: TableName, staging: TableName, destination: string, id: string): string {
+  return `RESTORE TABLE ${quoteTable(source)} AS ${quoteTable(staging)} FROM ${destination} SETTINGS allow_different_table_def = 1, id = ${literal(id)} ASYNC`;
 }
 
 /** Rows of a Log-family table come back as a whole: restored beside, then renamed into place. */

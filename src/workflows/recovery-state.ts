@@ -33,6 +33,8 @@ export class RecoveryState {
   readonly stages = emptyStages();
   readonly results = new Map<string, UnitResult>();
   private readonly resolutions: Resolution[] = [];
+  /** When the last activity of a stage ended: tables are in different stages at the same time. */
+  private readonly lastEnd = new Map<StageName, string>();
   private problem: Problem | null = null;
 
   constructor(
@@ -106,11 +108,15 @@ export class RecoveryState {
     this.publish();
   }
 
+  touch(name: StageName): void {
+    this.lastEnd.set(name, new Date(Date.now()).toISOString());
+  }
+
   finish(name: StageName, outcome: 'done' | 'failed' | 'not-needed'): void {
     const stage = this.stages.find((candidate) => candidate.name === name);
     if (!stage) return;
-    stage.finishedAt = new Date(Date.now()).toISOString();
-    stage.outcome = stage.startedAt === null ? 'not-needed' : stage.outcome === 'failed' ? 'failed' : outcome;
+    stage.finishedAt = stage.startedAt === null ? null : (this.lastEnd.get(name) ?? new Date(Date.now()).toISOString());
+    stage.outcome = stage.startedAt === null ? 'not-needed' : outcome;
     this.publish();
   }
 

@@ -83,15 +83,18 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
     if (needsData(item)) {
       await enter('restore-data');
       await activities.restoreTableData.executeWithOptions({ summary: label }, [input]);
+      state.touch('restore-data');
     }
     if (item.action === 'create-object') return state.setResult(item, { state: 'waiting' });
     if (item.action !== 'recreate-and-fetch') {
       await enter('verify-parts');
       const verified = await activities.verifyTableParts.executeWithOptions({ summary: label }, [input]);
+      state.touch('verify-parts');
       state.setResult(item, { evidence: verified.evidence, rowsExpected: verified.parts.rows, partsExpected: verified.parts.parts });
     }
     await enter('restore-replica');
     const restored = await activities.restoreTableReplica.executeWithOptions({ summary: label }, [input]);
+    state.touch('restore-replica');
     state.setResult(item, { state: 'validate', rowsFound: restored.rows, partsFound: restored.parts, detachedLeft: restored.detachedLeft });
   } catch (error) {
     state.setResult(item, { state: 'failed', problem: problemOf(error) });
@@ -108,6 +111,7 @@ export async function runObjects({ run, plan, state, activities }: Execution, it
         await state.gate();
         state.begin('restore-replica');
         await activities.createObjects.executeWithOptions({ summary: `${here.length} objects @ ${node.shard}/${node.replica}` }, [{ run, items: here }]);
+        state.touch('restore-replica');
         for (const item of here) state.setResult(item, { state: 'validate', evidence: 'definition' });
       } catch (error) {
         for (const item of here) state.setResult(item, { state: 'failed', problem: problemOf(error) });

@@ -1,0 +1,82 @@
+/**
+ * A worker that ends itself with SIGKILL at chosen points, each once per sweep (a marker file says which are spent).
+ *
+ * CRASH_POINTS: JSON array of points; CRASH_DIR: where the markers go. A point is
+ * - `activity/<type>/start`: before the activity does anything
+ * - `activity/<type>/statement`: after its first statement ran on the server, before anybody heard of it
+ * - `activity/<type>/ack`: after its last step, before Temporal hears of it
+ * - `sql/<text>/before` and `sql/<text>/after`: around the first statement that contains the text
+ */
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { activityInfo } from '@temporalio/activity';
+import { loadConfig } from '../../src/config/load.js';
+import type { ClosablePorts } from '../../src/compose.js';
+import type { ClickHouseNode } from '../../src/ports.js';
+import { runWorker } from '../../src/worker.js';
+
+const points = JSON.parse(process.env['CRASH_POINTS'] ?? '[]') as string[];
+const markers = process.env['CRASH_DIR'] ?? '.';
+
+function crashAt(point: string): void {
+  if (!points.includes(point)) return;
+  try {
+    closeSync(openSync(join(markers, encodeURIComponent(point)), 'wx'));
+  } catch {
+    return; // spent
+  }
+  process.kill(process.pid, 'SIGKILL');
+}
+
+function crashAtSql(sql: string, when: 'before' | 'after'): void {
+  for (const point of points) {
+    const match = /^sql\/(.*)\/(before|after)$/s.exec(point);
+    if (match && match[2] === when && sql.includes(match[1] ?? '')) crashAt(point);
+  }
+}
+
+function decorateNode(node: ClickHouseNode): ClickHouseNode {
+  return {
+    ref: node.ref,
+    query: (sql, options) => node.query(sql, options),
+    execute: async (sql, options) => {
+      crashAtSql(sql, 'before');
+      await node.execute(sql, options);
+      crashAtSql(sql, 'after');
+      crashAt(`activity/${activityInfo().activityType}/statement`);
+    },
+  };
+}
+
+function decorate(ports: ClosablePorts): ClosablePorts {
+  return {
+    ...ports,
+    cluster: (name) => {
+      const cluster = ports.cluster(name);
+      return { ...cluster, node: (nodeName) => decorateNode(cluster.node(nodeName)) };
+    },
+  };
+}
+
+await runWorker(await loadConfig(process.env['CH_RECOVER_CONFIG'] ?? ''), {
+  log: { info: () => undefined, warn: (_fields, message) => process.stderr.write(`${message}\n`) },
+  onReady: () => process.stdout.write('worker ready\n'),
+  decoratePorts: decorate,
+  workerOptions: {
+    interceptors: {
+      activity: [
+        () => ({
+          inbound: {
+            async execute(input, next) {
+              const type = activityInfo().activityType;
+              crashAt(`activity/${type}/start`);
+              const result: unknown = await next(input);
+              crashAt(`activity/${type}/ack`);
+              return result;
+            },
+          },
+        }),
+      ],
+    },
+  },
+});
