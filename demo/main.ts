@@ -27,16 +27,22 @@ const say = (text: string) => process.stdout.write(`${text}\n`);
 const heading = (text: string) => say(`\n[${((Date.now() - startedAt) / 1000).toFixed(1).padStart(5)} s] ${text}`);
 
 function mustSucceed(what: string, result: CliResult): CliResult {
-  if (result.exitCode !== 0) throw new Error(`${what} ended with exit code ${result.exitCode}\n${result.stderr}${result.stdout}`);
+  if (result.exitCode !== 0)
+    throw new Error(`${what} ended with exit code ${result.exitCode}\n${result.stderr}${result.stdout}`);
   return result;
 }
 
 /** Follows the recovery; kills the worker once a third of the tables are done or under way, and starts another. */
 async function followAndKill(rig: Rig, recoveries: Recoveries, id: string, first: Child): Promise<{ killed: boolean }> {
-  const view = new ProgressView({ out: (text) => process.stdout.write(text), err: (text) => process.stderr.write(text), isTty: process.stdout.isTTY === true });
+  const view = new ProgressView({
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    isTty: process.stdout.isTTY === true,
+  });
   let killed = false;
   let worker: Child = first;
-  const started = (progress: Progress) => progress.units.filter((unit) => unit.state === 'validate' || unit.state === 'restore-replica').length;
+  const started = (progress: Progress) =>
+    progress.units.filter((unit) => unit.state === 'validate' || unit.state === 'restore-replica').length;
   await recoveries.watch(
     id,
     (progress) => {
@@ -62,18 +68,26 @@ async function run(rig: Rig): Promise<boolean> {
   const before = await takeSnapshot(judge);
   heading('ch-recover backup --cluster demo --to local --wait');
   const worker = await rig.startWorker();
-  say(mustSucceed('the backup', await rig.cli('backup', '--cluster', CLUSTER, '--to', REPOSITORY, '--wait')).stdout.trimEnd());
+  say(
+    mustSucceed(
+      'the backup',
+      await rig.cli('backup', '--cluster', CLUSTER, '--to', REPOSITORY, '--wait'),
+    ).stdout.trimEnd(),
+  );
 
   heading("disaster: every node stopped, ZooKeeper's data wiped, the data of shard 02 deleted");
   await rig.disaster({ lostShards: [1] });
 
   heading('ch-recover start --cluster demo --backup latest --yes');
-  const started = JSON.parse(mustSucceed('start', await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json')).stdout) as { id: string };
-  if (rig.temporal.uiAddress) say(`watch it in the Temporal UI: ${url(rig)}/namespaces/default/workflows/${started.id}`);
+  const started = JSON.parse(
+    mustSucceed('start', await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json')).stdout,
+  ) as { id: string };
+  if (rig.temporal.uiAddress)
+    say(`watch it in the Temporal UI: ${url(rig)}/namespaces/default/workflows/${started.id}`);
   process.env['TEMPORAL_ADDRESS'] = rig.temporal.address;
-  const { client, close } = await connect();
-  const { killed } = await followAndKill(rig, new Recoveries(client), started.id, worker);
-  await close();
+  const connected = await connect();
+  const { killed } = await followAndKill(rig, new Recoveries(connected.client), started.id, worker);
+  await connected.close();
 
   heading(`ch-recover report ${started.id}`);
   const markdown = await rig.cli('report', started.id);
@@ -85,7 +99,11 @@ async function run(rig: Rig): Promise<boolean> {
   const differences = compareSnapshots(before, await takeSnapshot(judge));
   for (const difference of differences) say(`  DIFFERENT ${difference}`);
   const good = differences.length === 0 && report.outcome === 'succeeded' && killed;
-  say(good ? '  the same: no row lost, none doubled' : `  outcome ${report.outcome}, worker killed: ${String(killed)}, ${differences.length} differences`);
+  say(
+    good
+      ? '  the same: no row lost, none doubled'
+      : `  outcome ${report.outcome}, worker killed: ${String(killed)}, ${differences.length} differences`,
+  );
   return good;
 }
 
@@ -105,7 +123,9 @@ try {
   code = (await run(rig)) ? 0 : 1;
   heading(code === 0 ? 'the demo succeeded' : 'THE DEMO FAILED');
   if (keep) {
-    say(`everything stays up until Ctrl-C; try: TEMPORAL_ADDRESS=${rig.temporal.address} node dist/cli.js doctor --cluster ${CLUSTER} --config ${rig.configPath}`);
+    say(
+      `everything stays up until Ctrl-C; try: TEMPORAL_ADDRESS=${rig.temporal.address} node dist/cli.js doctor --cluster ${CLUSTER} --config ${rig.configPath}`,
+    );
     await waitFor(() => false, { what: 'Ctrl-C', deadlineMs: 2 ** 31 - 1, everyMs: 1_000 });
   }
 } catch (error) {
@@ -115,4 +135,3 @@ try {
   dir.remove();
 }
 process.exit(code);
-

@@ -20,7 +20,9 @@ const PATIENCE_SECONDS = 5;
 async function direct(configPath: string): Promise<DirectActions> {
   const config = await loadConfig(configPath);
   const log = pino({ level: process.env['CH_RECOVER_LOG'] ?? 'warn' }, pino.destination(2));
-  const ports = createPorts(config, { log: { info: (fields, message) => log.info(fields, message), warn: (fields, message) => log.warn(fields, message) } });
+  const ports = createPorts(config, {
+    log: { info: (fields, message) => log.info(fields, message), warn: (fields, message) => log.warn(fields, message) },
+  });
   const taskQueue = config.temporal.taskQueue ?? TASK_QUEUE;
   return {
     taskQueue,
@@ -42,7 +44,10 @@ async function direct(configPath: string): Promise<DirectActions> {
     runWorker: () =>
       runWorker(config, {
         taskQueue,
-        log: { info: (fields, message) => log.info(fields, message), warn: (fields, message) => log.warn(fields, message) },
+        log: {
+          info: (fields, message) => log.info(fields, message),
+          warn: (fields, message) => log.warn(fields, message),
+        },
         onReady: () => process.stdout.write(`worker ready on task queue ${taskQueue}\n`),
       }),
     close: () => ports.close(),
@@ -61,11 +66,19 @@ async function check(name: string, body: () => Promise<string>): Promise<DoctorC
 /** Read-only checks of everything a recovery needs. */
 async function examine(ports: Ports, name: string): Promise<DoctorReport> {
   const cluster = ports.cluster(name);
-  const keeper = await check('keeper', async () => ((await cluster.keeper.exists('/')) ? 'answers' : 'has no root node'));
+  const keeper = await check('keeper', async () =>
+    (await cluster.keeper.exists('/')) ? 'answers' : 'has no root node',
+  );
   const nodes = await Promise.all(cluster.topology.nodes.map((ref) => examineNode(cluster, ref.name)));
   const reachable = nodes.filter((node) => node.checks[0]?.ok === true).map((node) => node.name);
   const backups = await backupCatalogue(cluster, reachable).catch(() => []);
-  return { cluster: name, ok: keeper.ok && nodes.every((node) => node.ok), nodes, keeper: { ok: keeper.ok, detail: keeper.detail }, backups };
+  return {
+    cluster: name,
+    ok: keeper.ok && nodes.every((node) => node.ok),
+    nodes,
+    keeper: { ok: keeper.ok, detail: keeper.detail },
+    backups,
+  };
 }
 
 async function examineNode(cluster: ClusterPorts, name: string): Promise<DoctorReport['nodes'][number]> {
@@ -82,12 +95,22 @@ async function examineNode(cluster: ClusterPorts, name: string): Promise<DoctorR
   if (checks[0]?.ok === true) {
     checks.push(
       await check('macros', async () => {
-        const macros = Object.fromEntries((await node.query<{ macro: string; substitution: string }>(queries.MACROS)).map((row) => [row.macro, row.substitution]));
+        const macros = Object.fromEntries(
+          (await node.query<{ macro: string; substitution: string }>(queries.MACROS)).map((row) => [
+            row.macro,
+            row.substitution,
+          ]),
+        );
         for (const key of ['shard', 'replica'] as const)
-          if (macros[key] !== undefined && macros[key] !== node.ref[key]) throw new Error(`macro {${key}} is ${macros[key]}, the configuration says ${node.ref[key]}`);
+          if (macros[key] !== undefined && macros[key] !== node.ref[key])
+            throw new Error(`macro {${key}} is ${macros[key]}, the configuration says ${node.ref[key]}`);
         return `shard ${macros['shard'] ?? '–'}, replica ${macros['replica'] ?? '–'}`;
       }),
-      await check('backups', async () => `system.backups has ${(await node.query<{ n: string }>('SELECT count() AS n FROM system.backups'))[0]?.n ?? 0} operations`),
+      await check(
+        'backups',
+        async () =>
+          `system.backups has ${(await node.query<{ n: string }>('SELECT count() AS n FROM system.backups'))[0]?.n ?? 0} operations`,
+      ),
       await check('unfinished recovery', async () => {
         const left = await node.query(queries.RECOVERY_TABLES);
         if (left.length > 0) throw new Error(`${left.length} tables of an unfinished recovery are in _recovery`);
@@ -95,7 +118,15 @@ async function examineNode(cluster: ClusterPorts, name: string): Promise<DoctorR
       }),
     );
   }
-  return { name, shard: node.ref.shard, replica: node.ref.replica, ok: checks.every((each) => each.ok), version, embedded, checks };
+  return {
+    name,
+    shard: node.ref.shard,
+    replica: node.ref.replica,
+    ok: checks.every((each) => each.ok),
+    version,
+    embedded,
+    checks,
+  };
 }
 
 process.exitCode = await createProgram(direct).run(process.argv);

@@ -78,7 +78,7 @@ export interface Ports {
   reports: ReportStore;
   /** Whether our search attributes are registered: an upsert of an unknown one would block the workflow. */
   searchAttributes: boolean;
-  sha256(text: string): string;
+  readonly sha256: (text: string) => string;
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
 

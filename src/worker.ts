@@ -21,8 +21,13 @@ export interface WorkerSettings {
 }
 
 /** Runs a worker until SIGINT or SIGTERM. Activities that run then get 30 s to reach a safe point. */
-export async function runWorker(config: Config, { log, taskQueue = TASK_QUEUE, onReady, decoratePorts, workerOptions }: WorkerSettings): Promise<void> {
-  const logger = new DefaultLogger('WARN', ({ level, message, meta }) => (level === 'ERROR' || level === 'WARN' ? log.warn({ level, ...safeMeta(meta) }, message) : log.info({}, message)));
+export async function runWorker(
+  config: Config,
+  { log, taskQueue = TASK_QUEUE, onReady, decoratePorts, workerOptions }: WorkerSettings,
+): Promise<void> {
+  const logger = new DefaultLogger('WARN', ({ level, message, meta }) =>
+    level === 'ERROR' || level === 'WARN' ? log.warn({ level, ...safeMeta(meta) }, message) : log.info({}, message),
+  );
   Runtime.install({ logger, shutdownSignals: ['SIGINT', 'SIGTERM'] });
   const { connectionOptions, namespace } = loadClientConnectConfig();
   const connection = await NativeConnection.connect(connectionOptions);
@@ -34,7 +39,7 @@ export async function runWorker(config: Config, { log, taskQueue = TASK_QUEUE, o
       connection,
       namespace,
       taskQueue,
-      ...workflowCode(),
+      ...(workerOptions?.workflowBundle ? {} : workflowCode()),
       activities: createActivities(ports),
       maxConcurrentActivityTaskExecutions: 100,
       shutdownGraceTime: '30s',
@@ -61,24 +66,40 @@ function workflowCode(): Pick<WorkerOptions, 'workflowBundle' | 'workflowsPath'>
 function safeMeta(meta: unknown): object {
   if (typeof meta !== 'object' || meta === null) return {};
   const { workflowId, runId, activityType, attempt, error } = meta as Record<string, unknown>;
-  return { workflowId, runId, activityType, attempt, ...(error instanceof Error ? { error: error.message.slice(0, 500) } : {}) };
+  return {
+    workflowId,
+    runId,
+    activityType,
+    attempt,
+    ...(error instanceof Error ? { error: error.message.slice(0, 500) } : {}),
+  };
 }
 
 /** KEYWORD in temporal.api.enums.v1.IndexedValueType. */
 const KEYWORD = 2;
 
 /** Registers our search attributes. Where that is not allowed, recoveries run without them. */
-async function registerSearchAttributes(options: Parameters<typeof Connection.connect>[0], namespace: string, log: Ports['log']): Promise<boolean> {
+async function registerSearchAttributes(
+  options: Parameters<typeof Connection.connect>[0],
+  namespace: string,
+  log: Ports['log'],
+): Promise<boolean> {
   const connection = await Connection.connect(options);
   const names = Object.values(SEARCH_ATTRIBUTES);
   try {
     const known = await connection.operatorService.listSearchAttributes({ namespace });
     const missing = names.filter((name) => !(name in known.customAttributes));
     if (missing.length > 0)
-      await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])) });
+      await connection.operatorService.addSearchAttributes({
+        namespace,
+        searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
+      });
     return true;
   } catch (error) {
-    log.info({ reason: error instanceof Error ? error.message.slice(0, 200) : '' }, 'search attributes are not registered: going on without them');
+    log.info(
+      { reason: error instanceof Error ? error.message.slice(0, 200) : '' },
+      'search attributes are not registered: going on without them',
+    );
     return false;
   } finally {
     await connection.close();

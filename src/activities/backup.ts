@@ -8,7 +8,7 @@ import { ServerError, type BackupRepository, type ClickHouseNode, type ClusterPo
 import { MANIFEST_TABLE, mounted, mountedDigests, unmountAll } from './inspect-backup.js';
 import { ensureLedger, readLedger, writeLedger } from './ledger.js';
 import { encodeManifest } from './manifest-codec.js';
-import { observeNode } from './observe-node.js';
+import { countRows, observeNode } from './observe-node.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 
@@ -33,7 +33,12 @@ export interface BackupRun {
 }
 
 /** One shard: `BACKUP … ASYNC`, then what it really holds is read back from it, then the manifest, last: the commit point. */
-export async function backupShard(ports: Ports, run: BackupRun, ref: NodeRef, context: StepContext): Promise<ShardBackup> {
+export async function backupShard(
+  ports: Ports,
+  run: BackupRun,
+  ref: NodeRef,
+  context: StepContext,
+): Promise<ShardBackup> {
   const cluster = ports.cluster(run.cluster);
   const repository = findRepository(cluster, run.repository);
   const node = cluster.node(ref.name);
@@ -41,12 +46,28 @@ export async function backupShard(ports: Ports, run: BackupRun, ref: NodeRef, co
   const before = await observeNode(cluster, ref);
   const tables = before.tables.filter((table) => table.kind !== 'streaming');
   const direct = tables.filter((table) => !isInner(table));
-  if (direct.length === 0) throw new RecoveryError('BACKUP_FAILED', `node ${ref.name} has no tables`, { objects: [ref.name] });
+  if (direct.length === 0)
+    throw new RecoveryError('BACKUP_FAILED', `node ${ref.name} has no tables`, { objects: [ref.name] });
   const destination = repository.destination(ref.shard, run.name);
-  const bytes = await runBackup(node, backup(direct.map((table) => table.definition), destination, operationId(ports, run, ref, 'data')), operationId(ports, run, ref, 'data'), context);
+  const rowsBefore = await countWhole(node, tables);
+  const bytes = await runBackup(
+    node,
+    backup(
+      direct.map((table) => table.definition),
+      destination,
+      operationId(ports, run, ref, 'data'),
+    ),
+    operationId(ports, run, ref, 'data'),
+    context,
+  );
   const after = await observeNode(cluster, ref);
-  const manifestTables = await describe(ports, node, destination, tables, after.tables);
-  const mutations = await node.query<{ database: string; table: string; mutationId: string; command: string }>(queries.MUTATIONS, { params: { databases: before.databases.map((database) => database.name) } });
+  const rowsAfter = await countWhole(node, tables);
+  const wholes = new Map([...rowsBefore].filter(([key, rows]) => rowsAfter.get(key) === rows));
+  const manifestTables = await describe(ports, node, destination, tables, after.tables, wholes);
+  const mutations = await node.query<{ database: string; table: string; mutationId: string; command: string }>(
+    queries.MUTATIONS,
+    { params: { databases: before.databases.map((database) => database.name) } },
+  );
   const manifest: Manifest = {
     version: MANIFEST_VERSION,
     cluster: run.cluster,
@@ -61,16 +82,36 @@ export async function backupShard(ports: Ports, run: BackupRun, ref: NodeRef, co
     unfinishedMutations: mutations,
     keeperState: before.keeperState.map(({ what, detail }) => ({ what, detail })),
   };
-  await writeManifest(ports, node, manifest, repository.manifestDestination(ref.shard, run.name), operationId(ports, run, ref, 'manifest'), context);
-  const sum = (pick: (parts: PartsDigest) => number) => manifestTables.reduce((total, table) => total + (table.parts ? pick(table.parts) : 0), 0);
-  return { shard: ref.shard, node: ref.name, tables: manifestTables.length, rows: sum((parts) => parts.rows), parts: sum((parts) => parts.parts), bytes, exact: manifestTables.filter((table) => table.parts !== null).length };
+  await writeManifest(
+    ports,
+    node,
+    manifest,
+    repository.manifestDestination(ref.shard, run.name),
+    operationId(ports, run, ref, 'manifest'),
+    context,
+  );
+  const sum = (pick: (parts: PartsDigest) => number) =>
+    manifestTables.reduce((total, table) => total + (table.parts ? pick(table.parts) : 0), 0);
+  return {
+    shard: ref.shard,
+    node: ref.name,
+    tables: manifestTables.length,
+    rows: sum((parts) => parts.rows),
+    parts: sum((parts) => parts.parts),
+    bytes,
+    exact: manifestTables.filter((table) => table.parts !== null).length,
+  };
 }
 
 const isInner = (table: TableFacts) => table.definition.table.startsWith('.inner');
 
 export function findRepository(cluster: ClusterPorts, name: string): BackupRepository {
   const repository = cluster.repositories.find((candidate) => candidate.name === name);
-  if (!repository) throw new RecoveryError('BACKUP_UNKNOWN', `no backup repository ${name} in the configuration`, { field: 'to', objects: cluster.repositories.map((each) => each.name) });
+  if (!repository)
+    throw new RecoveryError('BACKUP_UNKNOWN', `no backup repository ${name} in the configuration`, {
+      field: 'to',
+      objects: cluster.repositories.map((each) => each.name),
+    });
   return repository;
 }
 
@@ -81,21 +122,40 @@ function operationId(ports: Ports, run: BackupRun, ref: NodeRef, what: 'data' | 
 /** Starts the operation unless the node knows it already, and waits for its end. Returns its size in bytes. */
 async function runBackup(node: ClickHouseNode, statement: string, id: string, context: StepContext): Promise<number> {
   let lost = 0;
-  for (let sent = false; ; ) {
-    const [operation] = await node.query<{ status: string; error: string; bytes: string }>(queries.OPERATION, { params: { id } });
+  for (let sent = false; ;) {
+    const [operation] = await node.query<{ status: string; error: string; bytes: string }>(queries.OPERATION, {
+      params: { id },
+    });
     if (operation?.status === 'BACKUP_CREATED') return Number(operation.bytes);
-    if (operation && operation.status !== 'CREATING_BACKUP') throw new RecoveryError('BACKUP_FAILED', `${node.ref.name}: ${operation.status}: ${operation.error}`.slice(0, 500), { objects: [node.ref.name] });
+    if (operation && operation.status !== 'CREATING_BACKUP')
+      throw new RecoveryError(
+        'BACKUP_FAILED',
+        `${node.ref.name}: ${operation.status}: ${operation.error}`.slice(0, 500),
+        { objects: [node.ref.name] },
+      );
     if (!operation) {
       // Sent and unknown: the server restarted in between, and left half a backup at the destination.
-      if (sent && ++lost > 25) throw new RecoveryError('BACKUP_FAILED', `${node.ref.name} does not know the backup any more: it was restarted; take another with a new name`, { objects: [node.ref.name] });
+      if (sent && ++lost > 25)
+        throw new RecoveryError(
+          'BACKUP_FAILED',
+          `${node.ref.name} does not know the backup any more: it was restarted; take another with a new name`,
+          { objects: [node.ref.name] },
+        );
       if (!sent) {
         context.assertFresh();
         try {
           await node.execute(statement);
         } catch (error) {
           if (!(error instanceof ServerError)) throw error;
-          if (error.code === 598) throw new RecoveryError('BACKUP_FAILED', `${node.ref.name}: there is a backup with this name already; choose another`, { field: 'name' });
-          throw new RecoveryError('BACKUP_FAILED', `${node.ref.name}: ${error.message}`.slice(0, 500), { objects: [node.ref.name] });
+          if (error.code === 598)
+            throw new RecoveryError(
+              'BACKUP_FAILED',
+              `${node.ref.name}: there is a backup with this name already; choose another`,
+              { field: 'name' },
+            );
+          throw new RecoveryError('BACKUP_FAILED', `${node.ref.name}: ${error.message}`.slice(0, 500), {
+            objects: [node.ref.name],
+          });
         }
         sent = true;
       }
@@ -105,27 +165,61 @@ async function runBackup(node: ClickHouseNode, statement: string, id: string, co
   }
 }
 
+/** Rows of the tables that have no parts to count. */
+async function countWhole(node: ClickHouseNode, tables: TableFacts[]): Promise<Map<string, number>> {
+  const rows = new Map<string, number>();
+  for (const { definition, kind } of tables)
+    if (kind === 'other-data') rows.set(tableKey(definition), await countRows(node, definition));
+  return rows;
+}
+
 /** What the backup really holds: its parts are read back from it, since merges and inserts go on while it is taken. */
-async function describe(ports: Ports, node: ClickHouseNode, destination: string, before: TableFacts[], after: TableFacts[]): Promise<ManifestTable[]> {
+async function describe(
+  ports: Ports,
+  node: ClickHouseNode,
+  destination: string,
+  before: TableFacts[],
+  after: TableFacts[],
+  /** Rows of Log-family tables that did not change meanwhile. */
+  wholes: Map<string, number>,
+): Promise<ManifestTable[]> {
   const digests = new Map<string, Map<string, { parts: PartsDigest; partitionIds: string[] }>>();
   for (const database of new Set(before.map((table) => table.definition.database))) {
     const found = await mounted(ports, node, database, destination, (mount) => mountedDigests(node, mount));
-    digests.set(database, found === null || found === 'unreadable' ? new Map() : found);
+    if (found !== null && found !== 'unreadable') digests.set(database, found);
   }
   await unmountAll(node);
   return before.map((table) => {
     const { definition, kind, parts } = table;
-    const view = isInner(table) ? before.find((each) => each.definition.createQuery.includes(`TO INNER UUID '${definition.uuid}'`)) : undefined;
-    const source = view ? { database: view.definition.database, table: view.definition.table } : { database: definition.database, table: definition.table };
+    const view = isInner(table)
+      ? before.find((each) => each.definition.createQuery.includes(`TO INNER UUID '${definition.uuid}'`))
+      : undefined;
+    const source = view
+      ? { database: view.definition.database, table: view.definition.table }
+      : { database: definition.database, table: definition.table };
     const inBackup = digests.get(definition.database)?.get(definition.table);
     const later = after.find((each) => tableKey(each.definition) === tableKey(definition));
     const still = later !== undefined && sameParts(later.parts, parts);
     const hasParts = kind === 'replicated' || kind === 'merge-tree';
-    return { ...definition, parts: !hasParts ? null : (inBackup?.parts ?? (still ? parts : null)), partitionIds: inBackup?.partitionIds ?? [], source };
+    const rows = wholes.get(tableKey(definition));
+    const whole = rows === undefined ? null : { parts: 0, rows, digest: '0' };
+    return {
+      ...definition,
+      parts: hasParts ? (inBackup?.parts ?? (still ? parts : null)) : whole,
+      partitionIds: inBackup?.partitionIds ?? [],
+      source,
+    };
   });
 }
 
-async function writeManifest(ports: Ports, node: ClickHouseNode, manifest: Manifest, destination: string, id: string, context: StepContext): Promise<void> {
+async function writeManifest(
+  ports: Ports,
+  node: ClickHouseNode,
+  manifest: Manifest,
+  destination: string,
+  id: string,
+  context: StepContext,
+): Promise<void> {
   const table = { database: RECOVERY_DATABASE, table: `manifest ${id.slice(-20)}` };
   const target = `${quote(table.database)}.${quote(table.table)}`;
   const [known] = await node.query<{ status: string }>(queries.OPERATION, { params: { id } });
@@ -134,7 +228,12 @@ async function writeManifest(ports: Ports, node: ClickHouseNode, manifest: Manif
     await node.execute(`CREATE TABLE ${target} (n UInt32, text String) ENGINE = MergeTree ORDER BY n`);
     const lines = encodeManifest(manifest, ports.sha256);
     for (let from = 0; from < lines.length; from += 100)
-      await node.execute(`INSERT INTO ${target} SELECT n, text FROM (SELECT arrayJoin([${lines.slice(from, from + 100).map((line, index) => `(toUInt32(${from + index}), ${literal(line)})`).join(', ')}]) AS row, row.1 AS n, row.2 AS text)`);
+      await node.execute(
+        `INSERT INTO ${target} SELECT n, text FROM (SELECT arrayJoin([${lines
+          .slice(from, from + 100)
+          .map((line, index) => `(toUInt32(${from + index}), ${literal(line)})`)
+          .join(', ')}]) AS row, row.1 AS n, row.2 AS text)`,
+      );
   }
   await runBackup(node, backupAs(table, MANIFEST_TABLE, destination, id), id, context);
   await node.execute(`DROP TABLE IF EXISTS ${target} SYNC`);
@@ -147,7 +246,8 @@ export async function recordBackup(ports: Ports, run: BackupRun): Promise<void> 
     const node = cluster.node(name);
     await ensureLedger(node);
     const detail = JSON.stringify({ repository: run.repository, name: run.name, takenAt: run.takenAt });
-    if (!(await readLedger(node, 'backup')).some((row) => row.detail === detail)) await writeLedger(node, { recovery: '', plan: '' }, 'backup', detail);
+    if (!(await readLedger(node, 'backup')).some((row) => row.detail === detail))
+      await writeLedger(node, { recovery: '', plan: '' }, 'backup', detail);
   }
 }
 

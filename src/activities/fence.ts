@@ -14,7 +14,11 @@ const DRAIN_SECONDS = 60;
  * Raises the SQL fence on a node: records, then stops. Safe to repeat. What is detached is in the ledger before it is
  * detached, so that `unfence` finds it after any crash.
  */
-export async function raiseFence(node: ClickHouseNode, run: { recovery: string; plan: string }, context: StepContext): Promise<{ streamingTables: number }> {
+export async function raiseFence(
+  node: ClickHouseNode,
+  run: { recovery: string; plan: string },
+  context: StepContext,
+): Promise<{ streamingTables: number }> {
   await ensureLedger(node);
   const mine = (rows: { recovery: string }[]) => rows.some((row) => row.recovery === run.recovery);
   if (!mine(await readLedger(node, 'begun'))) await writeLedger(node, run, 'begun', '');
@@ -43,7 +47,10 @@ async function waitForMerges(node: ClickHouseNode, context: StepContext): Promis
   for (;;) {
     const [row] = await node.query<{ merges: string }>(queries.MERGES_RUNNING);
     if (Number(row?.merges) === 0) return;
-    if (performance.now() > deadline) throw new RecoveryError('FENCE_BYPASSED', `merges go on on ${node.ref.name} although they were stopped`, { objects: [node.ref.name] });
+    if (performance.now() > deadline)
+      throw new RecoveryError('FENCE_BYPASSED', `merges go on on ${node.ref.name} although they were stopped`, {
+        objects: [node.ref.name],
+      });
     await pause(500, context.signal);
   }
 }

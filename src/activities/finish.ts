@@ -9,7 +9,11 @@ import * as queries from './queries.js';
  * After validation: the clones of this recovery are renamed aside, or dropped where the policy says so. Only after it:
  * nothing is dropped before the end (invariant H).
  */
-export async function finishNode(node: ClickHouseNode, run: { recovery: string; plan: string }, policy: Policy): Promise<{ kept: number; dropped: number }> {
+export async function finishNode(
+  node: ClickHouseNode,
+  run: { recovery: string; plan: string },
+  policy: Policy,
+): Promise<{ kept: number; dropped: number }> {
   let kept = 0;
   let dropped = 0;
   for (const { name } of await node.query<{ name: string }>(queries.RECOVERY_TABLES)) {
@@ -24,7 +28,7 @@ export async function finishNode(node: ClickHouseNode, run: { recovery: string; 
   }
   await unmountAll(node);
   const done = await readLedger(node, 'finished');
-  if (!done.some((row) => row.recovery === run.recovery)) await writeLedger(node, run, 'finished', `kept ${kept}, dropped ${dropped}`);
+  if (!done.some((row) => row.recovery === run.recovery))
+    await writeLedger(node, run, 'finished', `kept ${kept}, dropped ${dropped}`);
   return { kept, dropped };
 }
-

@@ -34,10 +34,19 @@ export type ValidationResult = Validation & { key: string };
 /** The activities, with the systems injected. The names are part of the contract with recorded histories. */
 export function createActivities(ports: Ports) {
   const patience = (cluster: string) => ports.cluster(cluster).policy.unavailableDeadlineSeconds;
-  const step = <T>(cluster: string, body: Parameters<typeof runStep<T>>[1]) => runStep(ports.clusterNames().includes(cluster) ? patience(cluster) : 0, body);
+  const step = <T>(cluster: string, body: Parameters<typeof runStep<T>>[1]) =>
+    runStep(ports.clusterNames().includes(cluster) ? patience(cluster) : 0, body);
   return {
-    async getPolicy({ cluster }: { cluster: string }): Promise<{ policy: Policy; nodes: NodeRef[]; searchAttributes: boolean }> {
-      return runStep(0, async () => ({ policy: ports.cluster(cluster).policy, nodes: ports.cluster(cluster).topology.nodes, searchAttributes: ports.searchAttributes }));
+    async getPolicy({
+      cluster,
+    }: {
+      cluster: string;
+    }): Promise<{ policy: Policy; nodes: NodeRef[]; searchAttributes: boolean }> {
+      return runStep(0, async () => ({
+        policy: ports.cluster(cluster).policy,
+        nodes: ports.cluster(cluster).topology.nodes,
+        searchAttributes: ports.searchAttributes,
+      }));
     },
     async planRecovery(request: RecoveryRequest): Promise<Plan> {
       return step(request.cluster, () => planRecovery(ports, request));
@@ -62,13 +71,24 @@ export function createActivities(ports: Ports) {
     async createObjects({ run, items }: { run: Run; items: PlanItem[] }) {
       return step(run.cluster, (context) => createObjects(ports, run.cluster, items, context));
     },
-    async validateTables({ run, items }: { run: Run; items: (Omit<UnitInput, 'run' | 'evidence'> & { key: string })[] }): Promise<ValidationResult[]> {
+    async validateTables({
+      run,
+      items,
+    }: {
+      run: Run;
+      items: (Omit<UnitInput, 'run' | 'evidence'> & { key: string })[];
+    }): Promise<ValidationResult[]> {
       return step(run.cluster, (context) =>
-        inLanes(items, ports.cluster(run.cluster).policy.lanesPerNode, async ({ item, embedded, key }) => ({ key, ...(await validateTable(ports, run.cluster, item, embedded, context)) })),
+        inLanes(items, ports.cluster(run.cluster).policy.lanesPerNode, async ({ item, embedded, key }) => ({
+          key,
+          ...(await validateTable(ports, run.cluster, item, embedded, context)),
+        })),
       );
     },
     async finishNode({ run, node }: { run: Run; node: NodeRef }) {
-      return step(run.cluster, () => finishNode(ports.cluster(run.cluster).node(node.name), run, ports.cluster(run.cluster).policy));
+      return step(run.cluster, () =>
+        finishNode(ports.cluster(run.cluster).node(node.name), run, ports.cluster(run.cluster).policy),
+      );
     },
     async liftFence({ run, node }: { run: Run; node: NodeRef }): Promise<string> {
       return step(run.cluster, () => liftFence(ports.cluster(run.cluster).node(node.name)));

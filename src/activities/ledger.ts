@@ -8,7 +8,18 @@ import * as queries from './queries.js';
  * `ddl`, `parts`, `mutation`, `detached`: what the node held before anything was changed.
  * `backup`: the catalogue of finished backups.
  */
-export type LedgerKind = 'begun' | 'baseline' | 'fenced' | 'streaming' | 'unfenced' | 'finished' | 'ddl' | 'parts' | 'mutation' | 'detached' | 'backup';
+export type LedgerKind =
+  | 'begun'
+  | 'baseline'
+  | 'fenced'
+  | 'streaming'
+  | 'unfenced'
+  | 'finished'
+  | 'ddl'
+  | 'parts'
+  | 'mutation'
+  | 'detached'
+  | 'backup';
 
 export interface LedgerRow extends TableName {
   recovery: string;
@@ -32,17 +43,30 @@ export async function readLedger(node: ClickHouseNode, kind: LedgerKind): Promis
 
 const INTO = `INSERT INTO ${quote(RECOVERY_DATABASE)}.ledger (at, recovery, plan, kind, database, table, detail)`;
 
-export async function writeLedger(node: ClickHouseNode, run: { recovery: string; plan: string }, kind: LedgerKind, detail: string, name: TableName = { database: '', table: '' }): Promise<void> {
+export async function writeLedger(
+  node: ClickHouseNode,
+  run: { recovery: string; plan: string },
+  kind: LedgerKind,
+  detail: string,
+  name: TableName = { database: '', table: '' },
+): Promise<void> {
   const values = [run.recovery, run.plan, kind, name.database, name.table, detail].map(literal).join(', ');
   await node.execute(`${INTO} SELECT now64(3), ${values}`);
 }
 
 /** Copies what the node held into its ledger, on the node: nothing of it travels. */
 export async function recordBaseline(node: ClickHouseNode, run: { recovery: string; plan: string }): Promise<void> {
-  const head = (kind: LedgerKind) => `${INTO} SELECT now64(3), ${literal(run.recovery)}, ${literal(run.plan)}, ${literal(kind)}`;
+  const head = (kind: LedgerKind) =>
+    `${INTO} SELECT now64(3), ${literal(run.recovery)}, ${literal(run.plan)}, ${literal(kind)}`;
   const own = `database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema') AND NOT startsWith(database, '_recovery')`;
-  await node.execute(`${head('ddl')}, database, name, create_table_query FROM system.tables WHERE ${own}`, { settings: queries.WITH_UUID });
-  await node.execute(`${head('parts')}, database, table, concat(toString(count()), ' parts, ', toString(sum(rows)), ' rows, digest ', toString(sum(cityHash64(hash_of_all_files, rows)))) FROM system.parts WHERE active AND rows > 0 AND ${own} GROUP BY database, table`);
-  await node.execute(`${head('mutation')}, database, table, concat(mutation_id, ' ', command) FROM system.mutations WHERE NOT is_done AND ${own}`);
+  await node.execute(`${head('ddl')}, database, name, create_table_query FROM system.tables WHERE ${own}`, {
+    settings: queries.WITH_UUID,
+  });
+  await node.execute(
+    `${head('parts')}, database, table, concat(toString(count()), ' parts, ', toString(sum(rows)), ' rows, digest ', toString(sum(cityHash64(hash_of_all_files, rows)))) FROM system.parts WHERE active AND rows > 0 AND ${own} GROUP BY database, table`,
+  );
+  await node.execute(
+    `${head('mutation')}, database, table, concat(mutation_id, ' ', command) FROM system.mutations WHERE NOT is_done AND ${own}`,
+  );
   await node.execute(`${head('detached')}, database, table, name FROM system.detached_parts WHERE ${own}`);
 }

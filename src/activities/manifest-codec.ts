@@ -30,7 +30,9 @@ const headSchema = z.strictObject({
   serverVersion: z.string().max(100),
   macros: z.record(z.string(), z.string()),
   databases: z.array(z.strictObject({ name, engine: z.string().max(200) })),
-  unfinishedMutations: z.array(z.strictObject({ database: name, table: name, mutationId: z.string(), command: z.string() })),
+  unfinishedMutations: z.array(
+    z.strictObject({ database: name, table: name, mutationId: z.string(), command: z.string() }),
+  ),
   keeperState: z.array(z.strictObject({ what: z.string(), detail: z.string() })),
   tables: count,
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -46,7 +48,8 @@ export function encodeManifest(manifest: Manifest, sha256: (text: string) => str
 
 /** Throws MANIFEST_INVALID for anything truncated, altered, doubled or out of shape. */
 export function parseManifest(lines: string[], sha256: (text: string) => string): Manifest {
-  const invalid = (why: string, field = 'manifest') => new RecoveryError('MANIFEST_INVALID', why.slice(0, 300), { field });
+  const invalid = (why: string, field = 'manifest') =>
+    new RecoveryError('MANIFEST_INVALID', why.slice(0, 300), { field });
   const [first, ...rest] = lines;
   if (first === undefined) throw invalid('the manifest is empty');
   const json = (text: string): unknown => {
@@ -58,19 +61,29 @@ export function parseManifest(lines: string[], sha256: (text: string) => string)
   };
   const raw = json(first);
   const version = typeof raw === 'object' && raw !== null && 'version' in raw ? raw.version : undefined;
-  if (typeof version === 'number' && version > MANIFEST_VERSION) throw new RecoveryError('MANIFEST_NEWER', `the manifest has version ${version}, this program knows ${MANIFEST_VERSION}`);
+  if (typeof version === 'number' && version > MANIFEST_VERSION)
+    throw new RecoveryError(
+      'MANIFEST_NEWER',
+      `the manifest has version ${version}, this program knows ${MANIFEST_VERSION}`,
+    );
   const head = headSchema.safeParse(raw);
-  if (!head.success) throw invalid(`head: ${head.error.issues[0]?.path.join('.') ?? ''}: ${head.error.issues[0]?.message ?? ''}`);
+  if (!head.success)
+    throw invalid(`head: ${head.error.issues[0]?.path.join('.') ?? ''}: ${head.error.issues[0]?.message ?? ''}`);
   const { sha256: claimed, tables: tableCount, ...fields } = head.data;
-  if (rest.length !== tableCount) throw invalid(`the manifest lists ${rest.length} tables, it should list ${tableCount}: truncated`);
+  if (rest.length !== tableCount)
+    throw invalid(`the manifest lists ${rest.length} tables, it should list ${tableCount}: truncated`);
   // What is hashed is the text as it was written, so rebuild the head from the raw text, in its own key order.
   const unsigned = { ...(raw as Record<string, unknown>) };
   delete unsigned['sha256'];
-  if (sha256([JSON.stringify(unsigned), ...rest].join('\n')) !== claimed) throw invalid('the sha256 of the manifest does not fit: altered or damaged');
+  if (sha256([JSON.stringify(unsigned), ...rest].join('\n')) !== claimed)
+    throw invalid('the sha256 of the manifest does not fit: altered or damaged');
   const seen = new Set<string>();
   const tables = rest.map((line, index) => {
     const table = tableSchema.safeParse(json(line));
-    if (!table.success) throw invalid(`table ${index}: ${table.error.issues[0]?.path.join('.') ?? ''}: ${table.error.issues[0]?.message ?? ''}`);
+    if (!table.success)
+      throw invalid(
+        `table ${index}: ${table.error.issues[0]?.path.join('.') ?? ''}: ${table.error.issues[0]?.message ?? ''}`,
+      );
     const key = JSON.stringify([table.data.database, table.data.table]);
     if (seen.has(key)) throw invalid(`table ${table.data.database}.${table.data.table} is listed twice`);
     seen.add(key);

@@ -1,5 +1,12 @@
-import { tableKind, type KeeperReplicaFacts, type KeeperStateLine, type NodeFacts, type TableDefinition, type TableFacts } from '../domain/inventory.js';
-import { cloneName, tableKey } from '../domain/names.js';
+import {
+  tableKind,
+  type KeeperReplicaFacts,
+  type KeeperStateLine,
+  type NodeFacts,
+  type TableDefinition,
+  type TableFacts,
+} from '../domain/inventory.js';
+import { cloneName, quoteTable, tableKey } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
 import * as queries from './queries.js';
@@ -30,6 +37,11 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<
   };
 }
 
+export async function countRows(node: ClickHouseNode, name: { database: string; table: string }): Promise<number> {
+  const [row] = await node.query<{ n: string }>(`SELECT count() AS n FROM ${quoteTable(name)}`);
+  return Number(row?.n ?? 0);
+}
+
 /** Without an interserver port a replica never becomes active (ClickHouse issue 78632): an embedded node. */
 export async function hasInterserverPort(node: ClickHouseNode): Promise<boolean> {
   try {
@@ -50,15 +62,40 @@ async function unfinishedRecovery(node: ClickHouseNode): Promise<string> {
   return begun.at(-1)?.recovery ?? 'unknown';
 }
 
-async function observeTables(keeper: Keeper, node: ClickHouseNode, databases: { name: string; engine: string }[], params: { databases: string[] }): Promise<TableFacts[]> {
+async function observeTables(
+  keeper: Keeper,
+  node: ClickHouseNode,
+  databases: { name: string; engine: string }[],
+  params: { databases: string[] },
+): Promise<TableFacts[]> {
   if (databases.length === 0) return [];
   const definitions = await node.query<TableDefinition>(queries.TABLES, { params, settings: queries.WITH_UUID });
-  const byTable = <Row extends { database: string; table: string }>(rows: Row[]) => new Map(rows.map((row) => [tableKey(row), row]));
-  const digests = byTable(await node.query<{ database: string; table: string; parts: string; rows: string; digest: string; partitions: string }>(queries.PART_DIGESTS, { params }));
-  const detached = byTable(await node.query<{ database: string; table: string; plain: string; attaching: string }>(queries.DETACHED_PARTS, { params }));
+  const byTable = <Row extends { database: string; table: string }>(rows: Row[]) =>
+    new Map(rows.map((row) => [tableKey(row), row]));
+  const digests = byTable(
+    await node.query<{
+      database: string;
+      table: string;
+      parts: string;
+      rows: string;
+      digest: string;
+      partitions: string;
+    }>(queries.PART_DIGESTS, { params }),
+  );
+  const detached = byTable(
+    await node.query<{ database: string; table: string; plain: string; attaching: string }>(queries.DETACHED_PARTS, {
+      params,
+    }),
+  );
   const replicas = byTable(await node.query<ReplicaRow>(queries.REPLICAS, { params }));
-  const clones = new Map((await node.query<{ name: string; parts: string; rows: string; digest: string }>(queries.CLONES_ON_NODE)).map((row) => [row.name, row]));
-  const replicatedDatabases = new Set(databases.filter((database) => database.engine === 'Replicated').map((database) => database.name));
+  const clones = new Map(
+    (await node.query<{ name: string; parts: string; rows: string; digest: string }>(queries.CLONES_ON_NODE)).map(
+      (row) => [row.name, row],
+    ),
+  );
+  const replicatedDatabases = new Set(
+    databases.filter((database) => database.engine === 'Replicated').map((database) => database.name),
+  );
   return inLanes(definitions, 16, async (definition) => {
     const key = tableKey(definition);
     const replica = replicas.get(key);
@@ -74,7 +111,9 @@ async function observeTables(keeper: Keeper, node: ClickHouseNode, databases: { 
       readonly: Number(replica?.readonly ?? 0) === 1,
       sessionExpired: Number(replica?.sessionExpired ?? 0) === 1,
       unsupported: unsupported(definition, replicatedDatabases),
-      keeper: replica ? await keeperFacts(keeper, replica.tablePath, replica.replicaName, () => partNames(node, definition)) : null,
+      keeper: replica
+        ? await keeperFacts(keeper, replica.tablePath, replica.replicaName, () => partNames(node, definition))
+        : null,
       clone: clone ? toDigest(clone) : null,
     };
   });
@@ -90,19 +129,29 @@ interface ReplicaRow {
 }
 
 function unsupported(definition: TableDefinition, replicatedDatabases: Set<string>): string {
-  if (/allow_remote_fs_zero_copy_replication = (1|true)/.test(definition.engineFull)) return 'zero-copy replication (ClickHouse issues 62492, 72933)';
-  if (definition.engine.startsWith('Shared')) return `engine ${definition.engine} keeps its parts in ClickHouse Cloud’s Keeper`;
-  if (replicatedDatabases.has(definition.database)) return 'its database has the engine Replicated: run SYSTEM RESTORE DATABASE REPLICA first (ClickHouse issue 84705)';
+  if (/allow_remote_fs_zero_copy_replication = (1|true)/.test(definition.engineFull))
+    return 'zero-copy replication (ClickHouse issues 62492, 72933)';
+  if (definition.engine.startsWith('Shared'))
+    return `engine ${definition.engine} keeps its parts in ClickHouse Cloud’s Keeper`;
+  if (replicatedDatabases.has(definition.database))
+    return 'its database has the engine Replicated: run SYSTEM RESTORE DATABASE REPLICA first (ClickHouse issue 84705)';
   return '';
 }
 
 async function partNames(node: ClickHouseNode, name: { database: string; table: string }): Promise<string[]> {
-  const rows = await node.query<{ name: string }>(queries.PART_NAMES, { params: { database: name.database, table: name.table } });
+  const rows = await node.query<{ name: string }>(queries.PART_NAMES, {
+    params: { database: name.database, table: name.table },
+  });
   return rows.map((row) => row.name);
 }
 
 /** What the Keeper says of one replica. `localParts` is asked for only where there is something to compare it with. */
-export async function keeperFacts(keeper: Keeper, tablePath: string, replicaName: string, localParts: () => Promise<string[]>): Promise<KeeperReplicaFacts> {
+export async function keeperFacts(
+  keeper: Keeper,
+  tablePath: string,
+  replicaName: string,
+  localParts: () => Promise<string[]>,
+): Promise<KeeperReplicaFacts> {
   const replicas = await keeper.children(`${tablePath}/replicas`);
   const facts: KeeperReplicaFacts = {
     tablePath,
@@ -114,38 +163,82 @@ export async function keeperFacts(keeper: Keeper, tablePath: string, replicaName
     partsAgree: null,
     missingLocally: 0,
   };
-  for (const replica of replicas ?? []) if (await keeper.exists(`${tablePath}/replicas/${replica}/is_active`)) facts.activeReplicas.push(replica);
+  for (const replica of replicas ?? [])
+    if (await keeper.exists(`${tablePath}/replicas/${replica}/is_active`)) facts.activeReplicas.push(replica);
   if (!facts.replicaPathExists) return facts;
   const listed = (await keeper.children(`${tablePath}/replicas/${replicaName}/parts`)) ?? [];
   const local = await localParts();
   const here = new Set(local);
-  return { ...facts, partsInKeeper: listed.length, partsAgree: sameNames(listed, local), missingLocally: listed.filter((part) => !here.has(part)).length };
+  return {
+    ...facts,
+    partsInKeeper: listed.length,
+    partsAgree: sameNames(listed, local),
+    missingLocally: listed.filter((part) => !here.has(part)).length,
+  };
 }
 
 /** What lived in Keeper beside the tables. A query that the server does not know tells nothing, so it adds no line. */
-async function keeperState(node: ClickHouseNode, ref: NodeRef, databases: { name: string; engine: string }[]): Promise<KeeperStateLine[]> {
+async function keeperState(
+  node: ClickHouseNode,
+  ref: NodeRef,
+  databases: { name: string; engine: string }[],
+): Promise<KeeperStateLine[]> {
   const lines: KeeperStateLine[] = [];
   const add = async (what: string, verdict: KeeperStateLine['verdict'], sql: string) => {
     try {
-      const rows = await node.query<{ detail: string }>(sql, { params: { databases: databases.map((database) => database.name) } });
+      const rows = await node.query<{ detail: string }>(sql, {
+        params: { databases: databases.map((database) => database.name) },
+      });
       for (const row of rows) lines.push({ what, detail: `${ref.name}: ${row.detail}`.slice(0, 300), verdict });
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
     }
   };
   for (const database of databases.filter((each) => each.engine === 'Replicated'))
-    lines.push({ what: 'Replicated database', detail: `${ref.name}: ${database.name}: run SYSTEM RESTORE DATABASE REPLICA`, verdict: 'unrecoverable' });
-  await add('users and roles in Keeper', 'unrecoverable', `SELECT name AS detail FROM system.user_directories WHERE type = 'replicated'`);
-  await add('SQL functions in Keeper', 'unrecoverable', `SELECT value AS detail FROM system.server_settings WHERE name = 'user_defined_zookeeper_path' AND value != ''`);
-  await add('KeeperMap table', 'unrecoverable', `SELECT concat(database, '.', name) AS detail FROM system.tables WHERE engine = 'KeeperMap' AND database IN {databases:Array(String)}`);
-  await add('S3Queue or AzureQueue registry', 'unrecoverable', `SELECT concat(database, '.', name, ': files may be read again (ClickHouse issue 112041)') AS detail FROM system.tables WHERE engine IN ('S3Queue', 'AzureQueue') AND database IN {databases:Array(String)}`);
-  await add('Kafka offsets in Keeper', 'unrecoverable', `SELECT concat(database, '.', name) AS detail FROM system.tables WHERE engine = 'Kafka' AND position(engine_full, 'kafka_keeper_path') > 0 AND database IN {databases:Array(String)}`);
-  await add('unfinished mutation', 'unrecoverable', `SELECT concat(database, '.', table, ': ', command, ' — issue it again') AS detail FROM system.mutations WHERE NOT is_done AND database IN {databases:Array(String)}`);
+    lines.push({
+      what: 'Replicated database',
+      detail: `${ref.name}: ${database.name}: run SYSTEM RESTORE DATABASE REPLICA`,
+      verdict: 'unrecoverable',
+    });
+  await add(
+    'users and roles in Keeper',
+    'unrecoverable',
+    `SELECT name AS detail FROM system.user_directories WHERE type = 'replicated'`,
+  );
+  await add(
+    'SQL functions in Keeper',
+    'unrecoverable',
+    `SELECT value AS detail FROM system.server_settings WHERE name = 'user_defined_zookeeper_path' AND value != ''`,
+  );
+  await add(
+    'KeeperMap table',
+    'unrecoverable',
+    `SELECT concat(database, '.', name) AS detail FROM system.tables WHERE engine = 'KeeperMap' AND database IN {databases:Array(String)}`,
+  );
+  await add(
+    'S3Queue or AzureQueue registry',
+    'unrecoverable',
+    `SELECT concat(database, '.', name, ': files may be read again (ClickHouse issue 112041)') AS detail FROM system.tables WHERE engine IN ('S3Queue', 'AzureQueue') AND database IN {databases:Array(String)}`,
+  );
+  await add(
+    'Kafka offsets in Keeper',
+    'unrecoverable',
+    `SELECT concat(database, '.', name) AS detail FROM system.tables WHERE engine = 'Kafka' AND position(engine_full, 'kafka_keeper_path') > 0 AND database IN {databases:Array(String)}`,
+  );
+  await add(
+    'unfinished mutation',
+    'unrecoverable',
+    `SELECT concat(database, '.', table, ': ', command, ' — issue it again') AS detail FROM system.mutations WHERE NOT is_done AND database IN {databases:Array(String)}`,
+  );
   return lines;
 }
 
 /** `items` through `work`, `lanes` at once, results in order. */
-export async function inLanes<Item, Result>(items: Item[], lanes: number, work: (item: Item) => Promise<Result>): Promise<Result[]> {
+export async function inLanes<Item, Result>(
+  items: Item[],
+  lanes: number,
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
   const results: Result[] = new Array<Result>(items.length);
   let next = 0;
   const lane = async () => {

@@ -18,17 +18,33 @@ export async function planRecovery(ports: Ports, request: RecoveryRequest): Prom
   // An unreachable ensemble is not a lost one: find out before anything is compared with it.
   await cluster.keeper.exists('/');
   const nodes = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
-  const backups = request.backup === undefined ? new Map<string, BackupContents>() : await inspectBackups(ports, cluster, request.backup, nodes);
+  const backups =
+    request.backup === undefined
+      ? new Map<string, BackupContents>()
+      : await inspectBackups(ports, cluster, request.backup, nodes);
   const partLists = await fetchPartLists(cluster, nodes);
   const absentPaths = await fetchAbsentPaths(cluster, nodes, backups);
   const plan = makePlan({ request, nodes, backups, partLists, absentPaths });
   return { ...plan, hash: ports.sha256(JSON.stringify(plan)) };
 }
 
-async function inspectBackups(ports: Ports, cluster: ClusterPorts, ref: string, nodes: NodeFacts[]): Promise<Map<string, BackupContents>> {
-  const { repository, name } = await resolveBackup(cluster, ref, nodes.map((node) => node.node.name));
+async function inspectBackups(
+  ports: Ports,
+  cluster: ClusterPorts,
+  ref: string,
+  nodes: NodeFacts[],
+): Promise<Map<string, BackupContents>> {
+  const { repository, name } = await resolveBackup(
+    cluster,
+    ref,
+    nodes.map((node) => node.node.name),
+  );
   const known = [...new Set(nodes.flatMap((node) => node.databases.map((database) => database.name)))].sort();
-  const peers = [...new Map(nodes.flatMap((node) => node.tables.map((table) => [tableKey(table.definition), table.definition] as const))).values()];
+  const peers = [
+    ...new Map(
+      nodes.flatMap((node) => node.tables.map((table) => [tableKey(table.definition), table.definition] as const)),
+    ).values(),
+  ];
   const contents = new Map<string, BackupContents>();
   for (const shard of shardsOf(cluster.topology).keys()) {
     const at = nodes.find((node) => node.node.shard === shard);
@@ -43,9 +59,17 @@ async function fetchPartLists(cluster: ClusterPorts, nodes: NodeFacts[]): Promis
   for (const [shard] of shardsOf(cluster.topology)) {
     const members = nodes.filter((node) => node.node.shard === shard);
     if (members.length < 2) continue;
-    const tables = new Map<string, TableName>(members.flatMap((node) => node.tables.filter((table) => table.kind === 'replicated').map((table) => [tableKey(table.definition), table.definition])));
+    const tables = new Map<string, TableName>(
+      members.flatMap((node) =>
+        node.tables
+          .filter((table) => table.kind === 'replicated')
+          .map((table) => [tableKey(table.definition), table.definition]),
+      ),
+    );
     for (const [key, name] of tables) {
-      const having = members.flatMap((node) => node.tables.filter((table) => tableKey(table.definition) === key).map((table) => ({ node, table })));
+      const having = members.flatMap((node) =>
+        node.tables.filter((table) => tableKey(table.definition) === key).map((table) => ({ node, table })),
+      );
       const first = having[0];
       if (!first || having.every((each) => sameParts(each.table.parts, first.table.parts))) continue;
       const byNode = new Map<string, PartRef[]>();
@@ -57,22 +81,41 @@ async function fetchPartLists(cluster: ClusterPorts, nodes: NodeFacts[]): Promis
 }
 
 async function partList(cluster: ClusterPorts, node: string, { database, table }: TableName): Promise<PartRef[]> {
-  type Row = Omit<PartRef, 'minBlock' | 'maxBlock' | 'level' | 'rows'> & Record<'minBlock' | 'maxBlock' | 'level' | 'rows', string>;
-  const rows = await cluster.node(node).query<Row>(queries.PART_LIST, { params: { database, table }, timeoutMs: 120_000 });
-  return rows.map((row) => ({ ...row, minBlock: Number(row.minBlock), maxBlock: Number(row.maxBlock), level: Number(row.level), rows: Number(row.rows) }));
+  type Row = Omit<PartRef, 'minBlock' | 'maxBlock' | 'level' | 'rows'> &
+    Record<'minBlock' | 'maxBlock' | 'level' | 'rows', string>;
+  const rows = await cluster
+    .node(node)
+    .query<Row>(queries.PART_LIST, { params: { database, table }, timeoutMs: 120_000 });
+  return rows.map((row) => ({
+    ...row,
+    minBlock: Number(row.minBlock),
+    maxBlock: Number(row.maxBlock),
+    level: Number(row.level),
+    rows: Number(row.rows),
+  }));
 }
 
 /** A lost table may have left its path in Keeper: look at it, by the path in its DDL. */
-async function fetchAbsentPaths(cluster: ClusterPorts, nodes: NodeFacts[], backups: Map<string, BackupContents>): Promise<Map<string, KeeperReplicaFacts>> {
+async function fetchAbsentPaths(
+  cluster: ClusterPorts,
+  nodes: NodeFacts[],
+  backups: Map<string, BackupContents>,
+): Promise<Map<string, KeeperReplicaFacts>> {
   const paths = new Map<string, KeeperReplicaFacts>();
   for (const node of nodes) {
     const here = new Set(node.tables.map((table) => tableKey(table.definition)));
     const saved = backups.get(node.node.shard)?.tables ?? [];
-    const peers = nodes.filter((peer) => peer.node.shard === node.node.shard).flatMap((peer) => peer.tables.map((table) => table.definition));
+    const peers = nodes
+      .filter((peer) => peer.node.shard === node.node.shard)
+      .flatMap((peer) => peer.tables.map((table) => table.definition));
     for (const definition of [...saved, ...peers]) {
       if (here.has(tableKey(definition))) continue;
       const where = absentKeeper(definition, node);
-      if (where) paths.set(scopedKey(node.node.name, definition), await keeperFacts(cluster.keeper, where.tablePath, where.replicaName, async () => []));
+      if (where)
+        paths.set(
+          scopedKey(node.node.name, definition),
+          await keeperFacts(cluster.keeper, where.tablePath, where.replicaName, async () => []),
+        );
     }
   }
   return paths;

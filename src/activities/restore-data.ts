@@ -23,7 +23,13 @@ export interface RestoredData {
  * unknown and the table is not empty (the server restarted in the middle), the table is dropped and made anew, since a
  * second RESTORE on top would double rows (ClickHouse issue 114593).
  */
-export async function restoreData(ports: Ports, cluster: string, item: PlanItem, run: { recovery: string }, context: StepContext): Promise<RestoredData> {
+export async function restoreData(
+  ports: Ports,
+  cluster: string,
+  item: PlanItem,
+  run: { recovery: string },
+  context: StepContext,
+): Promise<RestoredData> {
   const unit = new Unit(ports, cluster, item, context);
   const prefix = `ch-recover-${run.recovery}-${unit.tag.slice(14, 30)}`;
   // A Log-family table has no parts that could be counted: it is made and restored in one go, under one id.
@@ -40,7 +46,12 @@ export async function restoreData(ports: Ports, cluster: string, item: PlanItem,
       return { rows: staging?.rows ?? 0, parts: staging?.parts ?? 0 };
     }
     if (operation?.status === 'RESTORING' || (await unit.running())) {
-      context.progress({ table: tableKey(item), step: 'restore', bytes: Number(operation?.bytes ?? 0), rows: digests.staging?.rows ?? 0 });
+      context.progress({
+        table: tableKey(item),
+        step: 'restore',
+        bytes: Number(operation?.bytes ?? 0),
+        rows: digests.staging?.rows ?? 0,
+      });
       await pause(POLL_MS, context.signal);
       context.assertFresh();
       continue;
@@ -60,7 +71,11 @@ async function sendRestore(unit: Unit, id: string): Promise<void> {
   } catch (error) {
     // The operation may be under way all the same: `system.backups` knows, and the loop asks it.
     if (!(error instanceof ServerError) || (await operationOf(unit, id))) return rethrowUnlessServer(error);
-    throw new RecoveryError(error.code === 243 ? 'DISK_FULL' : 'RESTORE_FAILED', `${tableKey(unit.name)}: ${error.message}`.slice(0, 500), { objects: [tableKey(unit.name)], serverCode: error.code });
+    throw new RecoveryError(
+      error.code === 243 ? 'DISK_FULL' : 'RESTORE_FAILED',
+      `${tableKey(unit.name)}: ${error.message}`.slice(0, 500),
+      { objects: [tableKey(unit.name)], serverCode: error.code },
+    );
   }
 }
 
@@ -74,10 +89,16 @@ async function giveUpOrDrop(unit: Unit, prefix: string, operation: { status: str
   await unit.send('drop-staging');
   // A table without an id for each try has no next try.
   if (full || Number(row?.failed) >= MAX_FAILED_RESTORES || unit.has('rename-into-place'))
-    throw new RecoveryError(full ? 'DISK_FULL' : 'RESTORE_FAILED', `${tableKey(unit.name)}: ${operation.status}: ${operation.error}`.slice(0, 500), { objects: [tableKey(unit.name)] });
+    throw new RecoveryError(
+      full ? 'DISK_FULL' : 'RESTORE_FAILED',
+      `${tableKey(unit.name)}: ${operation.status}: ${operation.error}`.slice(0, 500),
+      { objects: [tableKey(unit.name)] },
+    );
 }
 
 async function operationOf(unit: Unit, id: string): Promise<{ status: string; error: string; bytes: string } | null> {
-  const [operation] = await unit.node.query<{ status: string; error: string; bytes: string }>(queries.OPERATION, { params: { id } });
+  const [operation] = await unit.node.query<{ status: string; error: string; bytes: string }>(queries.OPERATION, {
+    params: { id },
+  });
   return operation ?? null;
 }

@@ -14,7 +14,13 @@ export interface RestoredReplica {
 }
 
 /** Brings one table on one replica from its verified clone to registered in ZooKeeper with exactly the clone's parts. */
-export async function restoreReplica(ports: Ports, cluster: string, item: PlanItem, embedded: boolean, context: StepContext): Promise<RestoredReplica> {
+export async function restoreReplica(
+  ports: Ports,
+  cluster: string,
+  item: PlanItem,
+  embedded: boolean,
+  context: StepContext,
+): Promise<RestoredReplica> {
   const unit = new Unit(ports, cluster, item, context);
   if (item.action === 'recreate-and-fetch') return recreate(unit, embedded, context);
   if (item.action === 'restore-from-backup') await holdWhatIsThere(unit);
@@ -38,14 +44,25 @@ async function holdWhatIsThere(unit: Unit): Promise<void> {
  */
 async function recreate(unit: Unit, embedded: boolean, context: StepContext): Promise<RestoredReplica> {
   if (embedded)
-    throw new RecoveryError('UNSUPPORTED_SERVER', `${tableKey(unit.name)}: an embedded node fetches no parts from a peer`, { objects: [tableKey(unit.name)] });
+    throw new RecoveryError(
+      'UNSUPPORTED_SERVER',
+      `${tableKey(unit.name)}: an embedded node fetches no parts from a peer`,
+      { objects: [tableKey(unit.name)] },
+    );
   for (let tries = 0; ; tries++) {
     const seen = await unit.observe(embedded);
-    if (seen.keeper?.heldByOther) throw new RecoveryError('REPLICA_ACTIVE', `${tableKey(unit.name)}: another server is active on its path`, { objects: [tableKey(unit.name)] });
+    if (seen.keeper?.heldByOther)
+      throw new RecoveryError('REPLICA_ACTIVE', `${tableKey(unit.name)}: another server is active on its path`, {
+        objects: [tableKey(unit.name)],
+      });
     if (seen.table.state === 'replicated' && seen.keeper?.replicaPathExists && !seen.table.readonly)
       return { rows: seen.table.parts.rows, parts: seen.table.parts.parts, detachedLeft: seen.detachedParts };
-    if (tries > 60) throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)} does not become writable`, { objects: [tableKey(unit.name)] });
-    if (seen.table.state === 'missing') await unit.send(seen.keeper?.replicaPathExists ? 'drop-replica' : 'create-replicated');
+    if (tries > 60)
+      throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)} does not become writable`, {
+        objects: [tableKey(unit.name)],
+      });
+    if (seen.table.state === 'missing')
+      await unit.send(seen.keeper?.replicaPathExists ? 'drop-replica' : 'create-replicated');
     else await pause(1_000, context.signal);
   }
 }
@@ -55,7 +72,12 @@ async function recreate(unit: Unit, embedded: boolean, context: StepContext): Pr
  * tables from the restored staging table. What depends on something that is not there yet is tried again in the next
  * round, until a round brings nothing new.
  */
-export async function createObjects(ports: Ports, cluster: string, items: PlanItem[], context: StepContext): Promise<{ failed: { key: string; error: string }[] }> {
+export async function createObjects(
+  ports: Ports,
+  cluster: string,
+  items: PlanItem[],
+  context: StepContext,
+): Promise<{ failed: { key: string; error: string }[] }> {
   let open = items.map((item) => new Unit(ports, cluster, item, context));
   for (;;) {
     const failed: { unit: Unit; error: string }[] = [];
@@ -69,8 +91,8 @@ export async function createObjects(ports: Ports, cluster: string, items: PlanIt
       }
     }
     if (failed.length === 0) return { failed: [] };
-    if (failed.length === open.length) return { failed: failed.map(({ unit, error }) => ({ key: tableKey(unit.name), error: error.slice(0, 300) })) };
+    if (failed.length === open.length)
+      return { failed: failed.map(({ unit, error }) => ({ key: tableKey(unit.name), error: error.slice(0, 300) })) };
     open = failed.map(({ unit }) => unit);
   }
 }
-

@@ -54,13 +54,19 @@ export async function runStep<T>(patienceSeconds: number, body: (context: StepCo
 const TRANSIENT_SERVER_CODES = new Set([999, 225, 202, 159, 209, 210, 319, 279, 571]);
 
 function awayCode(error: unknown): ErrorCode | null {
-  if (error instanceof RecoveryError && (error.code === 'NODE_UNAVAILABLE' || error.code === 'KEEPER_UNAVAILABLE')) return error.code;
-  if (error instanceof ServerError && TRANSIENT_SERVER_CODES.has(error.code)) return error.code === 999 || error.code === 225 ? 'SESSION_EXPIRED' : 'NODE_UNAVAILABLE';
+  if (error instanceof RecoveryError && (error.code === 'NODE_UNAVAILABLE' || error.code === 'KEEPER_UNAVAILABLE'))
+    return error.code;
+  if (error instanceof ServerError && TRANSIENT_SERVER_CODES.has(error.code))
+    return error.code === 999 || error.code === 225 ? 'SESSION_EXPIRED' : 'NODE_UNAVAILABLE';
   return null;
 }
 
 /** Repeats a step, which looks before it acts, while what it needs is away. The deadline counts from the first failure in a row. */
-export async function withPatience<T>(patienceSeconds: number, context: StepContext, body: () => Promise<T>): Promise<T> {
+export async function withPatience<T>(
+  patienceSeconds: number,
+  context: StepContext,
+  body: () => Promise<T>,
+): Promise<T> {
   let awaySince: number | null = null;
   for (;;) {
     const startedAt = performance.now();
@@ -73,7 +79,11 @@ export async function withPatience<T>(patienceSeconds: number, context: StepCont
       // A step that worked for a while before it failed made progress: its patience starts anew.
       if (awaySince === null || now - startedAt > 60_000) awaySince = startedAt;
       if (now - awaySince > patienceSeconds * 1000)
-        throw error instanceof RecoveryError ? error : new RecoveryError(code, message(error), { serverCode: error instanceof ServerError ? error.code : undefined });
+        throw error instanceof RecoveryError
+          ? error
+          : new RecoveryError(code, message(error), {
+              serverCode: error instanceof ServerError ? error.code : undefined,
+            });
       await pause(1_000, context.signal);
     }
   }
@@ -96,7 +106,8 @@ function message(error: unknown): string {
 }
 
 export function toProblem(error: unknown): Problem {
-  if (error instanceof RecoveryError) return problem(error.code, error.message, { field: error.details.field, objects: error.details.objects });
+  if (error instanceof RecoveryError)
+    return problem(error.code, error.message, { field: error.details.field, objects: error.details.objects });
   if (error instanceof ServerError) {
     const code: ErrorCode = error.code === 243 ? 'DISK_FULL' : 'STATEMENT_FAILED';
     return problem(code, `${error.node}: ${error.message}`.slice(0, 500));

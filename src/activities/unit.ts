@@ -53,7 +53,10 @@ export class Unit {
 
   planned(step: StepName): string {
     const found = this.item.statements.find((statement) => statement.step === step);
-    if (!found) throw new RecoveryError('STATEMENT_NOT_APPROVED', `${tableKey(this.name)}: the plan has no statement '${step}'`, { objects: [tableKey(this.name)] });
+    if (!found)
+      throw new RecoveryError('STATEMENT_NOT_APPROVED', `${tableKey(this.name)}: the plan has no statement '${step}'`, {
+        objects: [tableKey(this.name)],
+      });
     return found.sql;
   }
 
@@ -80,7 +83,9 @@ export class Unit {
 
   private async proveFence(): Promise<void> {
     for (let tries = 0; ; tries++) {
-      const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(queries.FENCE_PROOF, { params: this.name });
+      const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(queries.FENCE_PROOF, {
+        params: this.name,
+      });
       const boot = Number(proof?.boot);
       const known = fencedBoots.get(this.item.node.name);
       // now() and uptime() tick apart: a second or two is the same start.
@@ -91,22 +96,38 @@ export class Unit {
       }
       if (Number(proof?.merges) === 0 && Number(proof?.writers) === 0) return;
       if (tries >= 30)
-        throw new RecoveryError('FENCE_BYPASSED', `${tableKey(this.name)} on ${this.item.node.name} is being written or merged`, { objects: [tableKey(this.name)] });
+        throw new RecoveryError(
+          'FENCE_BYPASSED',
+          `${tableKey(this.name)} on ${this.item.node.name} is being written or merged`,
+          { objects: [tableKey(this.name)] },
+        );
       await pause(1_000, this.context.signal);
     }
   }
 
   async definition(): Promise<TableDefinition | null> {
-    const [found] = await this.node.query<TableDefinition>(queries.ONE_TABLE, { params: this.name, settings: queries.WITH_UUID });
+    const [found] = await this.node.query<TableDefinition>(queries.ONE_TABLE, {
+      params: this.name,
+      settings: queries.WITH_UUID,
+    });
     return found ?? null;
   }
 
-  async digests(): Promise<{ table: PartsDigest; clone: PartsDigest | null; making: PartsDigest | null; staging: PartsDigest | null; held: PartsDigest | null; stagingUuid: string }> {
+  async digests(): Promise<{
+    table: PartsDigest;
+    clone: PartsDigest | null;
+    making: PartsDigest | null;
+    staging: PartsDigest | null;
+    held: PartsDigest | null;
+    stagingUuid: string;
+  }> {
     const clones = [this.clone('clone'), this.clone('making'), this.clone('staging'), this.clone('held')];
     const rows = await this.node.query<DigestRow>(queries.UNIT_DIGESTS, { params: { ...this.name, clones } });
     const present = await this.node.query<{ name: string; uuid: string }>(queries.UNIT_CLONES, { params: { clones } });
     const of = (name: string) =>
-      present.some((clone) => clone.name === name) ? toDigest(rows.find((row) => row.database === '_recovery' && row.table === name)) : null;
+      present.some((clone) => clone.name === name)
+        ? toDigest(rows.find((row) => row.database === '_recovery' && row.table === name))
+        : null;
     return {
       table: toDigest(rows.find((row) => row.database === this.name.database && row.table === this.name.table)),
       clone: of(this.clone('clone')),
@@ -118,7 +139,9 @@ export class Unit {
   }
 
   async running(): Promise<{ seconds: number } | null> {
-    const [row] = await this.node.query<{ seconds: number; running: string }>(queries.RUNNING, { params: { tag: this.tag } });
+    const [row] = await this.node.query<{ seconds: number; running: string }>(queries.RUNNING, {
+      params: { tag: this.tag },
+    });
     return row && Number(row.running) > 0 ? { seconds: Number(row.seconds) } : null;
   }
 
@@ -127,10 +150,22 @@ export class Unit {
     const definition = await this.definition();
     const digests = await this.digests();
     const state = await this.tableState(definition);
-    const [replica] = state === 'replicated' ? await this.node.query<{ readonly: number; sessionExpired: number; tablePath: string; replicaName: string }>(queries.UNIT_REPLICA, { params: this.name }) : [];
+    const [replica] =
+      state === 'replicated'
+        ? await this.node.query<{ readonly: number; sessionExpired: number; tablePath: string; replicaName: string }>(
+            queries.UNIT_REPLICA,
+            { params: this.name },
+          )
+        : [];
     const path = replica ? { tablePath: replica.tablePath, replicaName: replica.replicaName } : this.item.keeperPath;
     const readonly = Number(replica?.readonly ?? 0) === 1;
-    const keeper = this.item.replicated && path ? await this.observeKeeper(path, { attached: state === 'replicated', live: state === 'replicated' && !readonly && !embedded }) : null;
+    const keeper =
+      this.item.replicated && path
+        ? await this.observeKeeper(path, {
+            attached: state === 'replicated',
+            live: state === 'replicated' && !readonly && !embedded,
+          })
+        : null;
     const [detached] = await this.node.query<{ total: string }>(queries.UNIT_DETACHED_PARTS, { params: this.name });
     return {
       running,
@@ -150,7 +185,10 @@ export class Unit {
     return detached ? 'detached' : 'missing';
   }
 
-  private async observeKeeper(path: { tablePath: string; replicaName: string }, table: { attached: boolean; live: boolean }) {
+  private async observeKeeper(
+    path: { tablePath: string; replicaName: string },
+    table: { attached: boolean; live: boolean },
+  ) {
     const replicaPath = `${path.tablePath}/replicas/${path.replicaName}`;
     const replicaPathExists = await this.cluster.keeper.exists(replicaPath);
     if (!replicaPathExists) return { replicaPathExists, heldByOther: false, partsAgree: null, parts: null };
@@ -159,7 +197,10 @@ export class Unit {
     let partsAgree: boolean | null = null;
     if (table.attached) {
       const local = await this.node.query<{ name: string }>(queries.PART_NAMES, { params: this.name });
-      partsAgree = sameNames(listed, local.map((part) => part.name));
+      partsAgree = sameNames(
+        listed,
+        local.map((part) => part.name),
+      );
     }
     return { replicaPathExists, heldByOther: active && !table.live, partsAgree, parts: listed.length };
   }
@@ -178,10 +219,16 @@ const MAX_REPEATS = 4;
  * Brings one table one step after the other to its goal: observe, ask the decision, act, observe again. Any statement
  * may be the last of this process; the next process starts from what it sees.
  */
-export async function advance(unit: Unit, context: StepContext, goal: Goal, embedded: boolean, until: 'clone' | 'done'): Promise<Observation & { detachedParts: number; keeperParts: number | null }> {
+export async function advance(
+  unit: Unit,
+  context: StepContext,
+  goal: Goal,
+  embedded: boolean,
+  until: 'clone' | 'done',
+): Promise<Observation & { detachedParts: number; keeperParts: number | null }> {
   let previous = '';
   let repeats = 0;
-  let lastError: unknown;
+  let lastError: ServerError | null = null;
   const waits = new Map<string, number>();
   for (;;) {
     const seen = await unit.observe(embedded);
@@ -193,10 +240,18 @@ export async function advance(unit: Unit, context: StepContext, goal: Goal, embe
       await waitOrGiveUp(unit, step, waits, goal, context);
       continue;
     }
-    if (step.do === 'refuse') throw new RecoveryError(step.code, `${tableKey(unit.name)} on ${unit.item.node.name}: ${step.why}`, { objects: [tableKey(unit.name)] });
+    if (step.do === 'refuse')
+      throw new RecoveryError(step.code, `${tableKey(unit.name)} on ${unit.item.node.name}: ${step.why}`, {
+        objects: [tableKey(unit.name)],
+      });
     const state = JSON.stringify({ step, seen: { ...seen, running: null } });
     repeats = state === previous ? repeats + 1 : 0;
-    if (repeats >= MAX_REPEATS) throw lastError ?? new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)}: '${step.do}' changes nothing`, { objects: [tableKey(unit.name)] });
+    if (repeats >= MAX_REPEATS) {
+      if (lastError) throw lastError;
+      throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)}: '${step.do}' changes nothing`, {
+        objects: [tableKey(unit.name)],
+      });
+    }
     previous = state;
     try {
       await act(unit, step);
@@ -212,18 +267,29 @@ export async function advance(unit: Unit, context: StepContext, goal: Goal, embe
 /** An ephemeral `is_active` of a server that was killed stays until its session times out: give it that long. */
 const SESSION_TIMEOUT_SECONDS = 60;
 
-async function waitOrGiveUp(unit: Unit, step: Extract<Step, { do: 'wait' | 'refuse' }>, waits: Map<string, number>, goal: Goal, context: StepContext): Promise<void> {
+async function waitOrGiveUp(
+  unit: Unit,
+  step: Extract<Step, { do: 'wait' | 'refuse' }>,
+  waits: Map<string, number>,
+  goal: Goal,
+  context: StepContext,
+): Promise<void> {
   const why = step.why;
   const since = waits.get(why) ?? performance.now();
   waits.set(why, since);
   const seconds = (performance.now() - since) / 1000;
   const table = `${tableKey(unit.name)} on ${unit.item.node.name}`;
   if (step.do === 'refuse') {
-    if (seconds > SESSION_TIMEOUT_SECONDS) throw new RecoveryError(step.code, `${table}: ${why}`, { objects: [tableKey(unit.name)] });
+    if (seconds > SESSION_TIMEOUT_SECONDS)
+      throw new RecoveryError(step.code, `${table}: ${why}`, { objects: [tableKey(unit.name)] });
   } else if (step.why === 'statement-running' && seconds > goal.statementDeadlineSeconds) {
-    throw new RecoveryError('STATEMENT_HUNG', `${table}: our statement does not return`, { objects: [tableKey(unit.name)] });
+    throw new RecoveryError('STATEMENT_HUNG', `${table}: our statement does not return`, {
+      objects: [tableKey(unit.name)],
+    });
   } else if (step.why !== 'statement-running' && seconds > SESSION_TIMEOUT_SECONDS) {
-    throw new RecoveryError('SESSION_EXPIRED', `${table}: ${step.why} for ${Math.round(seconds)} s`, { objects: [tableKey(unit.name)] });
+    throw new RecoveryError('SESSION_EXPIRED', `${table}: ${step.why} for ${Math.round(seconds)} s`, {
+      objects: [tableKey(unit.name)],
+    });
   }
   await pause(POLL_MS, context.signal);
 }
@@ -264,7 +330,8 @@ async function replacePartitions(unit: Unit): Promise<void> {
     params: { ...unit.name, clone: unit.clone('clone') },
   });
   for (const { id, sides } of partitions) {
-    if (!/^[A-Za-z0-9_-]+$/.test(id)) throw new RecoveryError('NOT_RECOVERABLE', `${tableKey(unit.name)} has an unexpected partition id`);
+    if (!/^[A-Za-z0-9_-]+$/.test(id))
+      throw new RecoveryError('NOT_RECOVERABLE', `${tableKey(unit.name)} has an unexpected partition id`);
     await unit.send(sides.includes('clone') ? 'replace-partition' : 'drop-partition', { [PARTITION_PLACEHOLDER]: id });
   }
 }

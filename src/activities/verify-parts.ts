@@ -12,7 +12,11 @@ import { advance, Unit } from './unit.js';
 export interface VerifiedParts {
   parts: PartsDigest;
   /** What the parts were compared with. */
-  evidence: 'part hashes of the manifest' | 'part hashes of the backup' | 'part hashes of the table' | 'checksums of the backup';
+  evidence:
+    | 'part hashes of the manifest'
+    | 'part hashes of the backup'
+    | 'part hashes of the table'
+    | 'checksums of the backup';
 }
 
 export function goalOf(item: PlanItem, policy: Policy): Goal {
@@ -29,7 +33,14 @@ export function goalOf(item: PlanItem, policy: Policy): Goal {
  * equals the backup becomes the clone; a table that still stands is cloned and compared. Then the parts are read with
  * CHECK TABLE, since one broken part aborts SYSTEM RESTORE REPLICA and loses the list (ClickHouse issue 77416).
  */
-export async function verifyParts(ports: Ports, cluster: string, item: PlanItem, evidence: 'manifest' | 'backup' | null, embedded: boolean, context: StepContext): Promise<VerifiedParts> {
+export async function verifyParts(
+  ports: Ports,
+  cluster: string,
+  item: PlanItem,
+  evidence: 'manifest' | 'backup' | null,
+  embedded: boolean,
+  context: StepContext,
+): Promise<VerifiedParts> {
   const policy = ports.cluster(cluster).policy;
   const unit = new Unit(ports, cluster, item, context);
   if (item.action === 'restore-from-backup') return verifyStaging(unit, evidence ?? 'backup', policy);
@@ -46,12 +57,23 @@ async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy
   if (!found) throw new RecoveryError('VERIFY_FAILED', `${name}: its staging table is gone`, { objects: [name] });
   const expected = unit.item.expected;
   if (expected && !sameParts(expected, found))
-    throw new RecoveryError('VERIFY_FAILED', `${name}: restored ${found.rows} rows in ${found.parts} parts, the backup says ${expected.rows} rows in ${expected.parts} parts${expected.rows === found.rows ? ', other hashes' : ''}`, { objects: [name] });
+    throw new RecoveryError(
+      'VERIFY_FAILED',
+      `${name}: restored ${found.rows} rows in ${found.parts} parts, the backup says ${expected.rows} rows in ${expected.parts} parts${expected.rows === found.rows ? ', other hashes' : ''}`,
+      { objects: [name] },
+    );
   if (!clone) {
     if (policy.checkParts !== 'none') await checkParts(unit, 'staging', policy);
     await unit.send('complete-staging');
   }
-  return { parts: found, evidence: expected ? (evidence === 'manifest' ? 'part hashes of the manifest' : 'part hashes of the backup') : 'checksums of the backup' };
+  return {
+    parts: found,
+    evidence: expected
+      ? evidence === 'manifest'
+        ? 'part hashes of the manifest'
+        : 'part hashes of the backup'
+      : 'checksums of the backup',
+  };
 }
 
 async function checkParts(unit: Unit, role: 'clone' | 'staging', policy: Policy): Promise<void> {
@@ -61,7 +83,14 @@ async function checkParts(unit: Unit, role: 'clone' | 'staging', policy: Policy)
   );
   const broken = rows.filter((row) => Number(row.is_passed) !== 1);
   if (broken.length > 0)
-    throw new RecoveryError('PART_BROKEN', `${tableKey(unit.name)} on ${unit.item.node.name}: ${broken.length} broken parts; ${broken[0]?.part_path}: ${broken[0]?.message}`.slice(0, 500), {
-      objects: broken.slice(0, 20).map((row) => row.part_path),
-    });
+    throw new RecoveryError(
+      'PART_BROKEN',
+      `${tableKey(unit.name)} on ${unit.item.node.name}: ${broken.length} broken parts; ${broken[0]?.part_path}: ${broken[0]?.message}`.slice(
+        0,
+        500,
+      ),
+      {
+        objects: broken.slice(0, 20).map((row) => row.part_path),
+      },
+    );
 }

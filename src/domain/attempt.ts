@@ -56,7 +56,11 @@ export type Step =
 export function decideAttempt(seen: Observation, goal: Goal): Step {
   if (seen.running)
     return seen.running.seconds > goal.statementDeadlineSeconds
-      ? { do: 'refuse', code: 'STATEMENT_HUNG', why: `our statement has been running for ${Math.round(seen.running.seconds)} s` }
+      ? {
+          do: 'refuse',
+          code: 'STATEMENT_HUNG',
+          why: `our statement has been running for ${Math.round(seen.running.seconds)} s`,
+        }
       : { do: 'wait', why: 'statement-running' };
   if (seen.keeper?.heldByOther)
     return { do: 'refuse', code: 'REPLICA_ACTIVE', why: 'another server is active on this replica’s ZooKeeper path' };
@@ -66,7 +70,11 @@ export function decideAttempt(seen: Observation, goal: Goal): Step {
   const step = replicatedTable(seen, seen.clone);
   const rebuilds = !['done', 'wait', 'restore-replica'].includes(step.do);
   return rebuilds && !goal.convertible
-    ? { do: 'refuse', code: 'EXPLICIT_KEEPER_PATH', why: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path' }
+    ? {
+        do: 'refuse',
+        code: 'EXPLICIT_KEEPER_PATH',
+        why: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path',
+      }
     : step;
 }
 
@@ -74,7 +82,11 @@ function withoutClone(seen: Observation, goal: Goal): Step {
   if (goal.source === 'backup')
     return { do: 'refuse', code: 'VERIFY_FAILED', why: 'there is no verified staging table to promote' };
   if (seen.table.state !== 'replicated' && seen.table.state !== 'plain')
-    return { do: 'refuse', code: 'HALF_RESTORED_NO_BASELINE', why: 'the table is not attached and has no safety clone' };
+    return {
+      do: 'refuse',
+      code: 'HALF_RESTORED_NO_BASELINE',
+      why: 'the table is not attached and has no safety clone',
+    };
   if (!seen.making) return { do: 'make-clone' };
   // The source is untouched as long as no clone is complete, so an unequal one is a torn copy: make it again.
   return sameParts(seen.making, seen.table.parts) ? { do: 'complete-clone' } : { do: 'drop-making' };

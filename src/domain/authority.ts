@@ -19,8 +19,7 @@ export interface Candidate {
 }
 
 export type AuthorityDecision =
-  | { authority: string; equal: boolean }
-  | { authority: null; difference: { replica: string; onlyThere: string[] }[] };
+  { authority: string; equal: boolean } | { authority: null; difference: { replica: string; onlyThere: string[] }[] };
 
 /**
  * Whether the rows of `part` are in `parts`: the same bytes, a part that covers it (a later merge), or all of the
@@ -32,7 +31,8 @@ export function contains(parts: PartRef[], part: PartRef): boolean {
     if (other.hash === part.hash && other.rows === part.rows && other.partitionId === part.partitionId) return true;
     if (other.partitionId !== part.partitionId) continue;
     if (other.minBlock <= part.minBlock && other.maxBlock >= part.maxBlock && other.level > part.level) return true;
-    if (other.minBlock >= part.minBlock && other.maxBlock <= part.maxBlock && other.level < part.level) inside += other.rows;
+    if (other.minBlock >= part.minBlock && other.maxBlock <= part.maxBlock && other.level < part.level)
+      inside += other.rows;
   }
   return inside >= part.rows && inside > 0;
 }
@@ -45,7 +45,8 @@ export function chooseAuthority(candidates: Candidate[]): AuthorityDecision {
   const sorted = [...candidates].sort((a, b) => b.digest.rows - a.digest.rows || (a.replica < b.replica ? -1 : 1));
   const first = sorted[0];
   if (!first) return { authority: null, difference: [] };
-  if (sorted.every((candidate) => sameParts(candidate.digest, first.digest))) return { authority: first.replica, equal: true };
+  if (sorted.every((candidate) => sameParts(candidate.digest, first.digest)))
+    return { authority: first.replica, equal: true };
   for (const candidate of sorted) {
     const own = candidate.parts ?? [];
     if (sorted.every((peer) => peer === candidate || (peer.parts ?? []).every((part) => contains(own, part))))

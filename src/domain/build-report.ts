@@ -2,7 +2,14 @@ import { ERRORS, type Problem } from './errors.js';
 import type { UnitProgress } from './messages.js';
 import { unitLabel } from './names.js';
 import { situationCounts, type Plan, type PlanItem } from './plan.js';
-import { REPORT_SCHEMA_VERSION, STAGES, type Outcome, type Report, type StageReport, type TableReport } from './report.js';
+import {
+  REPORT_SCHEMA_VERSION,
+  STAGES,
+  type Outcome,
+  type Report,
+  type StageReport,
+  type TableReport,
+} from './report.js';
 import type { RecoveryRequest } from './request.js';
 
 /** How one unit of the plan ended. */
@@ -47,7 +54,10 @@ export function emptyStages(): StageReport[] {
 }
 
 /** The one place that decides how a recovery ended. Anything that is not proved good is not a success (invariant D). */
-export function decideOutcome(input: Pick<ReportInput, 'plan' | 'results' | 'aborted' | 'problem'>): { outcome: Outcome; problem?: Problem } {
+export function decideOutcome(input: Pick<ReportInput, 'plan' | 'results' | 'aborted' | 'problem'>): {
+  outcome: Outcome;
+  problem?: Problem;
+} {
   if (input.aborted) return { outcome: 'aborted', ...(input.problem ? { problem: input.problem } : {}) };
   if (input.problem) return { outcome: ERRORS[input.problem.code].outcome, problem: input.problem };
   const items = input.plan?.items ?? [];
@@ -91,11 +101,22 @@ export function buildReport(input: ReportInput): Report {
     startedAt: new Date(input.startedAt).toISOString(),
     finishedAt: new Date(input.finishedAt).toISOString(),
     rtoSeconds: Math.round((input.finishedAt - input.startedAt) / 100) / 10,
-    rpo: fromBackup && takenAt !== '' ? { restoredFrom: plan?.backup?.name ?? '', ageSeconds: Math.max(0, Math.round((input.startedAt - Date.parse(takenAt)) / 1000)) } : null,
+    rpo:
+      fromBackup && takenAt !== ''
+        ? {
+            restoredFrom: plan?.backup?.name ?? '',
+            ageSeconds: Math.max(0, Math.round((input.startedAt - Date.parse(takenAt)) / 1000)),
+          }
+        : null,
     warnings: [...(plan?.warnings ?? []), ...input.warnings, ...leftovers(tables)],
     unrecovered: tables
       .filter((table) => table.outcome === 'failed' || table.outcome === 'skipped')
-      .map((table) => ({ database: table.database, table: table.table, shard: table.shard, reason: table.problem?.message ?? table.outcome })),
+      .map((table) => ({
+        database: table.database,
+        table: table.table,
+        shard: table.shard,
+        reason: table.problem?.message ?? table.outcome,
+      })),
   };
 }
 
@@ -109,7 +130,13 @@ function tableReport(item: PlanItem, result: UnitResult | undefined): TableRepor
     replica: item.node.replica,
     situation: item.situation,
     action: item.action,
-    outcome: unchanged ? 'unchanged' : result?.state === 'done' ? 'recovered' : result?.state === 'failed' || item.action === 'needs-operator' ? 'failed' : 'skipped',
+    outcome: unchanged
+      ? 'unchanged'
+      : result?.state === 'done'
+        ? 'recovered'
+        : result?.state === 'failed' || item.action === 'needs-operator'
+          ? 'failed'
+          : 'skipped',
     rowsExpected: result?.rowsExpected ?? item.expected?.rows ?? null,
     rowsFound: result?.rowsFound ?? (unchanged ? (item.expected?.rows ?? null) : null),
     partsExpected: result?.partsExpected ?? item.expected?.parts ?? null,
@@ -125,5 +152,7 @@ function leftovers(tables: TableReport[]): string[] {
   const left = tables.filter((table) => table.detachedLeft > 0);
   if (left.length === 0) return [];
   const total = left.reduce((sum, table) => sum + table.detachedLeft, 0);
-  return [`${total} parts stand in detached/ of ${left.length} tables; their rows are in the tables: drop them when you have looked at them (ALTER TABLE … DROP DETACHED PART)`];
+  return [
+    `${total} parts stand in detached/ of ${left.length} tables; their rows are in the tables: drop them when you have looked at them (ALTER TABLE … DROP DETACHED PART)`,
+  ];
 }

@@ -24,7 +24,7 @@ function splitArguments(text: string, start: number): { parts: string[]; end: nu
   const parts: string[] = [];
   let depth = 0;
   let from = start + 1;
-  for (let i = start; i < text.length; ) {
+  for (let i = start; i < text.length;) {
     const char = text[i];
     if (char === "'" || char === '`' || char === '"') {
       i = skipQuoted(text, i);
@@ -61,7 +61,7 @@ export function storageClauses(engineFull: string): Partial<Record<(typeof CLAUS
   const { rest } = parseEngine(engineFull);
   const found: { keyword: (typeof CLAUSES)[number]; at: number }[] = [];
   let depth = 0;
-  for (let i = 0; i < rest.length; ) {
+  for (let i = 0; i < rest.length;) {
     const char = rest[i];
     if (char === "'" || char === '`' || char === '"') {
       i = skipQuoted(rest, i);
@@ -75,7 +75,9 @@ export function storageClauses(engineFull: string): Partial<Record<(typeof CLAUS
     }
     i++;
   }
-  return Object.fromEntries(found.map(({ keyword, at }, index) => [keyword, rest.slice(at + keyword.length + 2, found[index + 1]?.at)]));
+  return Object.fromEntries(
+    found.map(({ keyword, at }, index) => [keyword, rest.slice(at + keyword.length + 2, found[index + 1]?.at)]),
+  );
 }
 
 /** Decodes a quoted string literal; null when the text is something else. */
@@ -112,15 +114,25 @@ export function columnsOf(definition: TableDefinition): string {
   const head = engineAt < 0 ? '' : definition.createQuery.slice(0, engineAt);
   let at = head.indexOf('TABLE ') + 'TABLE '.length;
   for (let i = 0; i < 2; i++) {
-    at = head[at] === '`' || head[at] === '"' ? skipQuoted(head, at) : at + (/^[^\s.(]*/.exec(head.slice(at))?.[0].length ?? 0);
+    at =
+      head[at] === '`' || head[at] === '"'
+        ? skipQuoted(head, at)
+        : at + (/^[^\s.(]*/.exec(head.slice(at))?.[0].length ?? 0);
     if (head[at] !== '.') break;
     at++;
   }
-  const rest = head.slice(at).replace(/^ UUID '[0-9a-f-]{36}'/, '').trim();
+  const rest = head
+    .slice(at)
+    .replace(/^ UUID '[0-9a-f-]{36}'/, '')
+    .trim();
   if (!rest.startsWith('(') || !rest.endsWith(')'))
-    throw new RecoveryError('NOT_RECOVERABLE', `cannot read the columns of ${definition.database}.${definition.table}`, {
-      objects: [`${definition.database}.${definition.table}`],
-    });
+    throw new RecoveryError(
+      'NOT_RECOVERABLE',
+      `cannot read the columns of ${definition.database}.${definition.table}`,
+      {
+        objects: [`${definition.database}.${definition.table}`],
+      },
+    );
   return rest;
 }
 
@@ -135,7 +147,11 @@ export function commentOf(definition: TableDefinition): string {
  * Expands a Keeper path as the server does: macros of the server, then {database}, {table}, {uuid}.
  * Returns null when a macro is unknown.
  */
-export function expandPath(template: string, macros: Record<string, string>, table: { database: string; table: string; uuid: string }): string | null {
+export function expandPath(
+  template: string,
+  macros: Record<string, string>,
+  table: { database: string; table: string; uuid: string },
+): string | null {
   let unknown = false;
   const values: Record<string, string> = { ...macros, database: table.database, table: table.table, uuid: table.uuid };
   const expanded = template.replace(/\{([^{}]+)\}/g, (whole, name: string) => {

@@ -49,54 +49,141 @@ const failure = (summary: string, hint: string): ErrorEntry => ({
 
 export const ERRORS = {
   // bad input, refused at the edge: nothing was fenced, touched or left running
-  INPUT_INVALID: input('the request is not valid', 'correct the field that is named; `ch-recover schema` prints the schema'),
+  INPUT_INVALID: input(
+    'the request is not valid',
+    'correct the field that is named; `ch-recover schema` prints the schema',
+  ),
   CONFIG_INVALID: input('the configuration is not valid', 'correct the field that is named in recovery.yaml'),
   CONFIG_NOT_FOUND: input('the configuration file cannot be read', 'give --config FILE or set CH_RECOVER_CONFIG'),
   CLUSTER_UNKNOWN: input('no such cluster in the configuration', 'use one of the clusters in recovery.yaml'),
-  BACKUP_UNKNOWN: input('no such backup', 'list what is there with `ch-recover doctor`, then name one as REPO or REPO/NAME'),
+  BACKUP_UNKNOWN: input(
+    'no such backup',
+    'list what is there with `ch-recover doctor`, then name one as REPO or REPO/NAME',
+  ),
   TABLES_MATCH_NOTHING: input('a table pattern matches no table', 'patterns are `database.table` with * as a wildcard'),
-  SECRET_MISSING: input('a secret reference cannot be resolved', 'set the environment variable or file that the reference names, where the worker runs'),
+  SECRET_MISSING: input(
+    'a secret reference cannot be resolved',
+    'set the environment variable or file that the reference names, where the worker runs',
+  ),
   WORKFLOW_UNKNOWN: input('no such recovery', 'use the workflow id that `ch-recover start` printed'),
-  PLAN_STALE: { ...input('that is not the hash of the current plan', 'read the plan again and approve its present hash'), httpStatus: 409 },
+  PLAN_STALE: {
+    ...input('that is not the hash of the current plan', 'read the plan again and approve its present hash'),
+    httpStatus: 409,
+  },
 
   // away for now
-  KEEPER_UNAVAILABLE: transient('ZooKeeper (or ClickHouse Keeper) has no quorum or cannot be reached', 'bring the ensemble back; nothing was deleted, start again afterwards'),
-  NODE_UNAVAILABLE: transient('a ClickHouse node cannot be reached', 'start the node; the recovery looks again and goes on'),
-  SESSION_EXPIRED: transient('a table has lost its ZooKeeper session and does not get it back', 'restart the ClickHouse server of that node, then `resolve retry`'),
-  TEMPORAL_UNAVAILABLE: transient('the Temporal server cannot be reached', 'check TEMPORAL_ADDRESS and that the server is up'),
-  STALE_ATTEMPT: transient('this worker was stopped for longer than its heartbeat allows', 'none needed: another attempt takes over'),
+  KEEPER_UNAVAILABLE: transient(
+    'ZooKeeper (or ClickHouse Keeper) has no quorum or cannot be reached',
+    'bring the ensemble back; nothing was deleted, start again afterwards',
+  ),
+  NODE_UNAVAILABLE: transient(
+    'a ClickHouse node cannot be reached',
+    'start the node; the recovery looks again and goes on',
+  ),
+  SESSION_EXPIRED: transient(
+    'a table has lost its ZooKeeper session and does not get it back',
+    'restart the ClickHouse server of that node, then `resolve retry`',
+  ),
+  TEMPORAL_UNAVAILABLE: transient(
+    'the Temporal server cannot be reached',
+    'check TEMPORAL_ADDRESS and that the server is up',
+  ),
+  STALE_ATTEMPT: transient(
+    'this worker was stopped for longer than its heartbeat allows',
+    'none needed: another attempt takes over',
+  ),
 
   // a person decides
-  REPLICA_ACTIVE: operator('a live replica holds the ZooKeeper path', 'find the server that holds it (wrong macros?) and stop it; a path with is_active is never dropped'),
-  REPLICAS_DIVERGED: operator('neither replica has all the parts of the other', 'decide which replica wins; the report lists the parts only one of them has'),
-  HALF_RESTORED_NO_BASELINE: operator('an interrupted SYSTEM RESTORE REPLICA without a safety clone', 'start again with --backup, or repair the parts in detached/ by hand'),
-  EXPLICIT_KEEPER_PATH: operator('the table has an explicit ZooKeeper path, which ATTACH AS REPLICATED cannot keep', 'recover it on a live server, or recreate it with the default replica path'),
-  DATA_LOST_NO_BACKUP: operator('data is lost on every replica of a shard and no backup was named', 'start again with --backup'),
-  NOT_RECOVERABLE: operator('the table uses a feature this tool does not recover', 'recover it by hand as the report says'),
-  STATEMENT_HUNG: operator('a statement of ours does not return', 'look at system.processes on the node; restart the node, then `resolve retry`'),
+  REPLICA_ACTIVE: operator(
+    'a live replica holds the ZooKeeper path',
+    'find the server that holds it (wrong macros?) and stop it; a path with is_active is never dropped',
+  ),
+  REPLICAS_DIVERGED: operator(
+    'neither replica has all the parts of the other',
+    'decide which replica wins; the report lists the parts only one of them has',
+  ),
+  HALF_RESTORED_NO_BASELINE: operator(
+    'an interrupted SYSTEM RESTORE REPLICA without a safety clone',
+    'start again with --backup, or repair the parts in detached/ by hand',
+  ),
+  EXPLICIT_KEEPER_PATH: operator(
+    'the table has an explicit ZooKeeper path, which ATTACH AS REPLICATED cannot keep',
+    'recover it on a live server, or recreate it with the default replica path',
+  ),
+  DATA_LOST_NO_BACKUP: operator(
+    'data is lost on every replica of a shard and no backup was named',
+    'start again with --backup',
+  ),
+  NOT_RECOVERABLE: operator(
+    'the table uses a feature this tool does not recover',
+    'recover it by hand as the report says',
+  ),
+  STATEMENT_HUNG: operator(
+    'a statement of ours does not return',
+    'look at system.processes on the node; restart the node, then `resolve retry`',
+  ),
   FENCE_BYPASSED: operator('something writes to a table under recovery', 'stop the writer, then `resolve retry`'),
-  RECOVERY_UNFINISHED: operator('an earlier recovery left its safety clones on a node', 'start with "adopt": true to go on from them, or `ch-recover unfence` and drop `_recovery` when its data is not needed'),
-  RECOVERY_RUNNING: operator('another recovery runs on this cluster', 'watch that one; there is one recovery per cluster at a time'),
-  UUID_PENDING_DROP: operator('a dropped table still holds the UUID', 'UNDROP TABLE it, or wait for database_atomic_delay_before_drop_table_sec and `resolve retry`'),
-  WRONG_MACROS: operator('the node is not the shard or replica that the configuration says', 'correct the macros of the server or recovery.yaml'),
+  RECOVERY_UNFINISHED: operator(
+    'an earlier recovery left its safety clones on a node',
+    'start with "adopt": true to go on from them, or `ch-recover unfence` and drop `_recovery` when its data is not needed',
+  ),
+  RECOVERY_RUNNING: operator(
+    'another recovery runs on this cluster',
+    'watch that one; there is one recovery per cluster at a time',
+  ),
+  UUID_PENDING_DROP: operator(
+    'a dropped table still holds the UUID',
+    'UNDROP TABLE it, or wait for database_atomic_delay_before_drop_table_sec and `resolve retry`',
+  ),
+  WRONG_MACROS: operator(
+    'the node is not the shard or replica that the configuration says',
+    'correct the macros of the server or recovery.yaml',
+  ),
   UNSUPPORTED_SERVER: operator('the server lacks a statement that this recovery needs', 'see `ch-recover doctor`'),
-  PART_BROKEN: operator('CHECK TABLE found a broken part', 'the table is left as it was; restore it from a backup, or drop the part by hand'),
+  PART_BROKEN: operator(
+    'CHECK TABLE found a broken part',
+    'the table is left as it was; restore it from a backup, or drop the part by hand',
+  ),
   DISK_FULL: operator('there is not enough space on a disk', 'make space, then `resolve retry`'),
-  CREDENTIALS_REFUSED: operator('a server refuses our credentials', 'correct the credentials that the reference names, then `resolve retry`'),
+  CREDENTIALS_REFUSED: operator(
+    'a server refuses our credentials',
+    'correct the credentials that the reference names, then `resolve retry`',
+  ),
 
   // refused before the fence
   MANIFEST_INVALID: failure('the backup manifest is damaged', 'use another backup; nothing was touched'),
-  MANIFEST_MISMATCH: failure('the backup belongs to another cluster or shard', 'name the backup of this cluster and shard; nothing was touched'),
-  MANIFEST_NEWER: failure('the backup manifest has a newer version than this program', 'upgrade temporal-clickhouse-recovery'),
+  MANIFEST_MISMATCH: failure(
+    'the backup belongs to another cluster or shard',
+    'name the backup of this cluster and shard; nothing was touched',
+  ),
+  MANIFEST_NEWER: failure(
+    'the backup manifest has a newer version than this program',
+    'upgrade temporal-clickhouse-recovery',
+  ),
 
   // it did not work
-  STATEMENT_NOT_APPROVED: failure('a statement is not in the approved plan', 'this is a defect: please report it; nothing was sent'),
-  VERIFY_FAILED: failure('what was restored is not what the backup or the clone holds', 'the clone in `_recovery` is kept; see the difference in the report'),
-  VALIDATION_FAILED: failure('the recovered table does not pass validation', 'the fence and the clones stay; see the report'),
+  STATEMENT_NOT_APPROVED: failure(
+    'a statement is not in the approved plan',
+    'this is a defect: please report it; nothing was sent',
+  ),
+  VERIFY_FAILED: failure(
+    'what was restored is not what the backup or the clone holds',
+    'the clone in `_recovery` is kept; see the difference in the report',
+  ),
+  VALIDATION_FAILED: failure(
+    'the recovered table does not pass validation',
+    'the fence and the clones stay; see the report',
+  ),
   BACKUP_FAILED: failure('the backup failed', 'see the error of the server'),
-  RESTORE_FAILED: failure('the data could not be restored from the backup', 'see the error of the server; staging tables are in `_recovery`'),
+  RESTORE_FAILED: failure(
+    'the data could not be restored from the backup',
+    'see the error of the server; staging tables are in `_recovery`',
+  ),
   STATEMENT_FAILED: failure('a statement failed', 'see the error of the server'),
-  NO_PROGRESS: failure('the steps for a table do not converge', 'the clone in `_recovery` is kept; see the steps in the report'),
+  NO_PROGRESS: failure(
+    'the steps for a table do not converge',
+    'the clone in `_recovery` is kept; see the steps in the report',
+  ),
   APPROVAL_TIMEOUT: failure('nobody approved the plan in time', 'start again'),
   REJECTED: failure('the plan was rejected or the recovery aborted', 'start again when ready'),
   INTERNAL: failure('an unexpected error', 'see the worker log'),

@@ -28,7 +28,16 @@ export function sameParts(a: PartsDigest, b: PartsDigest): boolean {
  */
 export type TableKind = 'replicated' | 'merge-tree' | 'streaming' | 'object' | 'other-data';
 
-const STREAMING = new Set(['Kafka', 'RabbitMQ', 'NATS', 'S3Queue', 'AzureQueue', 'FileLog', 'MaterializedPostgreSQL', 'Redis Streams']);
+const STREAMING = new Set([
+  'Kafka',
+  'RabbitMQ',
+  'NATS',
+  'S3Queue',
+  'AzureQueue',
+  'FileLog',
+  'MaterializedPostgreSQL',
+  'Redis Streams',
+]);
 const DATA = new Set(['Log', 'TinyLog', 'StripeLog', 'Join', 'Set', 'EmbeddedRocksDB']);
 
 export function tableKind(engine: string): TableKind {

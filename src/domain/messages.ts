@@ -19,7 +19,11 @@ export function lockId(cluster: string): string {
 }
 
 /** Search attributes, registered by the worker where it may; everything works without them. */
-export const SEARCH_ATTRIBUTES = { cluster: 'ClickHouseCluster', stage: 'ClickHouseRecoveryStage', outcome: 'ClickHouseRecoveryOutcome' } as const;
+export const SEARCH_ATTRIBUTES = {
+  cluster: 'ClickHouseCluster',
+  stage: 'ClickHouseRecoveryStage',
+  outcome: 'ClickHouseRecoveryOutcome',
+} as const;
 
 /** Argument of the update `approve`. A hash other than the current plan's is rejected and adds no event. */
 export interface Approval {

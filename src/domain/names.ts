@@ -10,7 +10,12 @@ export interface TableName {
 }
 
 /** Databases that are the server's own, or ours: never recovered, never backed up. */
-export const OWN_DATABASES: readonly string[] = ['system', 'INFORMATION_SCHEMA', 'information_schema', RECOVERY_DATABASE];
+export const OWN_DATABASES: readonly string[] = [
+  'system',
+  'INFORMATION_SCHEMA',
+  'information_schema',
+  RECOVERY_DATABASE,
+];
 
 /** The longest name we accept, in characters: ClickHouse keeps one file a table, and a file name has 255 bytes. */
 export const MAX_NAME_LENGTH = 206;
@@ -48,7 +53,11 @@ const DECEIVING = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u
 export function checkName(name: string, field: string): string {
   if (name === '') throw new RecoveryError('INPUT_INVALID', `${field} is empty`, { field });
   if (name.length > MAX_NAME_LENGTH)
-    throw new RecoveryError('INPUT_INVALID', `${field} has ${name.length} characters, at most ${MAX_NAME_LENGTH} are allowed`, { field });
+    throw new RecoveryError(
+      'INPUT_INVALID',
+      `${field} has ${name.length} characters, at most ${MAX_NAME_LENGTH} are allowed`,
+      { field },
+    );
   if (DECEIVING.test(name))
     throw new RecoveryError('INPUT_INVALID', `${field} has a control or direction character`, { field });
   return name;

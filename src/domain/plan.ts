@@ -85,7 +85,14 @@ export interface Plan {
   hash: string;
   backup: { repository: string; name: string; takenAt: string; evidence: 'manifest' | 'backup' } | null;
   /** Statements for each node before and after its tables: fence, databases, objects, unfence. */
-  nodes: { node: NodeRef; embedded: boolean; version: string; strategy: string; fence: string[]; databases: string[] }[];
+  nodes: {
+    node: NodeRef;
+    embedded: boolean;
+    version: string;
+    strategy: string;
+    fence: string[];
+    databases: string[];
+  }[];
   items: PlanItem[];
   /** Objects without data (views, dictionaries, Distributed): created after the tables. */
   keeperState: KeeperStateLine[];

@@ -1,7 +1,16 @@
 import { chooseAuthority, type PartRef } from './authority.js';
 import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
 import { problem, RecoveryError, type Problem } from './errors.js';
-import { NO_PARTS, tableKind, type KeeperReplicaFacts, type KeeperStateLine, type NodeFacts, type PartsDigest, type TableDefinition, type TableFacts } from './inventory.js';
+import {
+  NO_PARTS,
+  tableKind,
+  type KeeperReplicaFacts,
+  type KeeperStateLine,
+  type NodeFacts,
+  type PartsDigest,
+  type TableDefinition,
+  type TableFacts,
+} from './inventory.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
 import { compilePattern, OWN_DATABASES, quote, quoteTable, tableKey, type TableName } from './names.js';
 import type { Plan, PlanItem, PlannedStatement, StepName } from './plan.js';
@@ -34,13 +43,21 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
   const warnings: string[] = [];
   const refusals = refuseNodes(input);
   const items: PlanItem[] = [];
-  for (const [shard, nodes] of groupByShard(input.nodes)) items.push(...planShard(shard, nodes, input, selected, warnings));
+  for (const [shard, nodes] of groupByShard(input.nodes))
+    items.push(...planShard(shard, nodes, input, selected, warnings));
   if (input.request.tables && items.length === 0)
-    refusals.push(problem('TABLES_MATCH_NOTHING', 'no table of the cluster or the backup matches', { field: 'tables', objects: input.request.tables.slice(0, 20) }));
+    refusals.push(
+      problem('TABLES_MATCH_NOTHING', 'no table of the cluster or the backup matches', {
+        field: 'tables',
+        objects: input.request.tables.slice(0, 20),
+      }),
+    );
   const first = [...input.backups.values()][0];
   return {
     cluster: input.request.cluster,
-    backup: first ? { repository: first.repository, name: first.name, takenAt: first.takenAt, evidence: first.evidence } : null,
+    backup: first
+      ? { repository: first.repository, name: first.name, takenAt: first.takenAt, evidence: first.evidence }
+      : null,
     nodes: input.nodes.map((node) => ({
       node: node.node,
       embedded: node.embedded,
@@ -74,27 +91,59 @@ function refuseNodes({ nodes, request, backups }: PlanInput): Problem[] {
   for (const { node, macros, unfinishedRecovery } of nodes) {
     for (const macro of ['shard', 'replica'] as const)
       if (macros[macro] !== undefined && macros[macro] !== node[macro])
-        refusals.push(problem('WRONG_MACROS', `node ${node.name}: macro {${macro}} is ${macros[macro]}, the configuration says ${node[macro]}`, { objects: [node.name] }));
+        refusals.push(
+          problem(
+            'WRONG_MACROS',
+            `node ${node.name}: macro {${macro}} is ${macros[macro]}, the configuration says ${node[macro]}`,
+            { objects: [node.name] },
+          ),
+        );
     if (unfinishedRecovery !== '' && !request.adopt)
-      refusals.push(problem('RECOVERY_UNFINISHED', `node ${node.name} has safety clones of recovery ${unfinishedRecovery}`, { objects: [node.name], field: 'adopt' }));
+      refusals.push(
+        problem('RECOVERY_UNFINISHED', `node ${node.name} has safety clones of recovery ${unfinishedRecovery}`, {
+          objects: [node.name],
+          field: 'adopt',
+        }),
+      );
   }
   // A shard without any table, while the others have some, has lost its data: never 'nothing to do'.
   const replicated = (node: NodeFacts) => node.tables.filter((table) => table.kind === 'replicated').length;
   for (const [shard, members] of groupByShard(nodes))
-    if (!backups.has(shard) && members.every((node) => replicated(node) === 0) && nodes.some((node) => replicated(node) > 0))
-      refusals.push(problem('DATA_LOST_NO_BACKUP', `shard ${shard} has no replicated table, other shards have`, { field: 'backup', objects: members.map((node) => node.node.name) }));
+    if (
+      !backups.has(shard) &&
+      members.every((node) => replicated(node) === 0) &&
+      nodes.some((node) => replicated(node) > 0)
+    )
+      refusals.push(
+        problem('DATA_LOST_NO_BACKUP', `shard ${shard} has no replicated table, other shards have`, {
+          field: 'backup',
+          objects: members.map((node) => node.node.name),
+        }),
+      );
   return refusals;
 }
 
-function planShard(shard: string, nodes: NodeFacts[], input: PlanInput, selected: (name: TableName) => boolean, warnings: string[]): PlanItem[] {
+function planShard(
+  shard: string,
+  nodes: NodeFacts[],
+  input: PlanInput,
+  selected: (name: TableName) => boolean,
+  warnings: string[],
+): PlanItem[] {
   const backup = input.backups.get(shard);
   const names = new Map<string, TableName>();
-  for (const node of nodes) for (const table of node.tables) if (selected(table.definition)) names.set(tableKey(table.definition), table.definition);
+  for (const node of nodes)
+    for (const table of node.tables)
+      if (selected(table.definition)) names.set(tableKey(table.definition), table.definition);
   for (const table of backup?.tables ?? []) if (selected(table)) names.set(tableKey(table), table);
-  const standing = nodes.some((node) => node.tables.some((table) => backup?.tables.some((saved) => tableKey(saved) === tableKey(table.definition))));
+  const standing = nodes.some((node) =>
+    node.tables.some((table) => backup?.tables.some((saved) => tableKey(saved) === tableKey(table.definition))),
+  );
   const items: PlanItem[] = [];
   for (const name of [...names.values()].sort(byName)) {
-    const drafts = nodes.map((node) => draftItem(name, node, nodes, input, backup, !standing)).filter((draft) => draft !== null);
+    const drafts = nodes
+      .map((node) => draftItem(name, node, nodes, input, backup, !standing))
+      .filter((draft) => draft !== null);
     items.push(...finishShardTable(shard, drafts, nodes, input, warnings));
   }
   return items;
@@ -105,9 +154,17 @@ function byName(a: TableName, b: TableName): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-const find = (node: NodeFacts, name: TableName) => node.tables.find((table) => tableKey(table.definition) === tableKey(name));
+const find = (node: NodeFacts, name: TableName) =>
+  node.tables.find((table) => tableKey(table.definition) === tableKey(name));
 
-function draftItem(name: TableName, node: NodeFacts, shard: NodeFacts[], input: PlanInput, backup: BackupContents | undefined, shardEmpty: boolean): Draft | null {
+function draftItem(
+  name: TableName,
+  node: NodeFacts,
+  shard: NodeFacts[],
+  input: PlanInput,
+  backup: BackupContents | undefined,
+  shardEmpty: boolean,
+): Draft | null {
   const here = find(node, name);
   const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
   if (here?.kind === 'streaming') return null;
@@ -126,7 +183,11 @@ function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | 
   const fromBackup = verdict.action === 'restore-from-backup';
   return draft(here.definition, node.node, verdict, {
     replicated,
-    expected: fromBackup ? (saved?.parts ?? null) : verdict.action === 'rebuild-from-clone' && here.clone ? here.clone : here.parts,
+    expected: fromBackup
+      ? (saved?.parts ?? null)
+      : verdict.action === 'rebuild-from-clone' && here.clone
+        ? here.clone
+        : here.parts,
     keeper: here.keeper,
   });
 }
@@ -134,12 +195,19 @@ function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | 
 function missingItem(
   definition: TableDefinition,
   node: NodeFacts,
-  { peer, saved, shardEmpty, input }: { peer: TableFacts | undefined; saved: ManifestTable | undefined; shardEmpty: boolean; input: PlanInput },
+  {
+    peer,
+    saved,
+    shardEmpty,
+    input,
+  }: { peer: TableFacts | undefined; saved: ManifestTable | undefined; shardEmpty: boolean; input: PlanInput },
 ): Draft {
   const kind = tableKind(definition.engine);
   if (kind === 'object' || kind === 'other-data') {
     const verdict: Verdict = { situation: shardEmpty ? 'data-lost' : 'table-lost', action: 'create-object' };
-    return draft(definition, node.node, verdict, { replicated: false, expected: null, keeper: null });
+    // A Log-family table has no parts, but its rows are counted in the end.
+    const expected = kind === 'other-data' ? (saved?.parts ?? null) : null;
+    return draft(definition, node.node, verdict, { replicated: false, expected, keeper: null });
   }
   const keeper = input.absentPaths.get(scopedKey(node.node.name, definition)) ?? absentKeeper(definition, node);
   const verdict = judgeMissing({
@@ -170,7 +238,13 @@ function draft(
     keeperPath: rest.keeper ? { tablePath: rest.keeper.tablePath, replicaName: rest.keeper.replicaName } : null,
     uuid: definition.uuid,
     definition,
-    ...(verdict.code ? { problem: problem(verdict.code, `${definition.database}.${definition.table}: ${verdict.why ?? ''}`, { objects: [tableKey(definition)] }) } : {}),
+    ...(verdict.code
+      ? {
+          problem: problem(verdict.code, `${definition.database}.${definition.table}: ${verdict.why ?? ''}`, {
+            objects: [tableKey(definition)],
+          }),
+        }
+      : {}),
   };
 }
 
@@ -181,20 +255,38 @@ export function absentKeeper(definition: TableDefinition, node: NodeFacts): Keep
   const tablePath = expandPath(engine.pathTemplate, node.macros, definition);
   const replicaName = expandPath(engine.replicaTemplate, node.macros, definition);
   if (tablePath === null || replicaName === null) return null;
-  return { tablePath, replicaName, tablePathExists: false, replicaPathExists: false, activeReplicas: [], partsInKeeper: null, partsAgree: null, missingLocally: 0 };
+  return {
+    tablePath,
+    replicaName,
+    tablePathExists: false,
+    replicaPathExists: false,
+    activeReplicas: [],
+    partsInKeeper: null,
+    partsAgree: null,
+    missingLocally: 0,
+  };
 }
 
 /**
  * A plain native backup shows its tables without `Replicated` and UUID: take those from the same table elsewhere in
  * the cluster. A manifest has them.
  */
-function fromBackup(saved: ManifestTable, backup: BackupContents | undefined, input: PlanInput, node: NodeFacts): TableDefinition {
+function fromBackup(
+  saved: ManifestTable,
+  backup: BackupContents | undefined,
+  input: PlanInput,
+  node: NodeFacts,
+): TableDefinition {
   if (backup?.evidence !== 'backup' || tableKind(saved.engine) !== 'merge-tree') return saved;
   const elsewhere = input.nodes.map((other) => find(other, saved)).find((table) => table?.kind === 'replicated');
   if (!elsewhere) {
     // The mount shows `ReplacingMergeTree` for `ReplicatedReplacingMergeTree(…, version)`: never recreate that silently.
     if (saved.engine !== 'MergeTree' && saved.engine !== 'AggregatingMergeTree')
-      throw new RecoveryError('NOT_RECOVERABLE', `${tableKey(saved)}: a backup without a manifest does not show the arguments of ${saved.engine}, and no other node has the table`, { objects: [tableKey(saved)] });
+      throw new RecoveryError(
+        'NOT_RECOVERABLE',
+        `${tableKey(saved)}: a backup without a manifest does not show the arguments of ${saved.engine}, and no other node has the table`,
+        { objects: [tableKey(saved)] },
+      );
     return saved;
   }
   const engineFull = elsewhere.definition.engineFull;
@@ -209,8 +301,16 @@ function fromBackup(saved: ManifestTable, backup: BackupContents | undefined, in
 }
 
 /** Chooses who goes first and writes each item's statements. */
-function finishShardTable(shard: string, drafts: Draft[], nodes: NodeFacts[], input: PlanInput, warnings: string[]): PlanItem[] {
-  const withParts = drafts.filter((item) => item.replicated && (item.action === 'restore-replica' || item.action === 'rebuild-from-clone'));
+function finishShardTable(
+  shard: string,
+  drafts: Draft[],
+  nodes: NodeFacts[],
+  input: PlanInput,
+  warnings: string[],
+): PlanItem[] {
+  const withParts = drafts.filter(
+    (item) => item.replicated && (item.action === 'restore-replica' || item.action === 'rebuild-from-clone'),
+  );
   const authority = authorityOf(shard, drafts, withParts, nodes, input);
   return drafts.map((item) => {
     let finished: Draft = item;
@@ -225,17 +325,29 @@ function finishShardTable(shard: string, drafts: Draft[], nodes: NodeFacts[], in
         return {
           ...decided,
           action: 'needs-operator' as const,
-          problem: problem('EXPLICIT_KEEPER_PATH', `${tableKey(item)}: its ZooKeeper path is not the server's default`, { objects: [tableKey(item)] }),
+          problem: problem(
+            'EXPLICIT_KEEPER_PATH',
+            `${tableKey(item)}: its ZooKeeper path is not the server's default`,
+            { objects: [tableKey(item)] },
+          ),
           statements: [],
         };
       if (decided.action === 'restore-replica')
-        warnings.push(`${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`);
+        warnings.push(
+          `${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`,
+        );
     }
     return { ...decided, statements: statementsOf(decided, definition, input.backups.get(shard)) };
   });
 }
 
-function authorityOf(shard: string, drafts: Draft[], withParts: Draft[], nodes: NodeFacts[], input: PlanInput): { name: string | null; diverged?: Problem } {
+function authorityOf(
+  shard: string,
+  drafts: Draft[],
+  withParts: Draft[],
+  nodes: NodeFacts[],
+  input: PlanInput,
+): { name: string | null; diverged?: Problem } {
   if (withParts.length === 0) {
     // Nobody has parts: the node whose backup it is goes first, else the first one that restores.
     const restoring = drafts.filter((item) => item.action === 'restore-from-backup');
@@ -249,16 +361,34 @@ function authorityOf(shard: string, drafts: Draft[], withParts: Draft[], nodes: 
   }
   const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
   const decision = chooseAuthority(
-    withParts.map((item) => ({ replica: item.node.name, digest: item.expected ?? NO_PARTS, parts: lists?.get(item.node.name) ?? null })),
+    withParts.map((item) => ({
+      replica: item.node.name,
+      digest: item.expected ?? NO_PARTS,
+      parts: lists?.get(item.node.name) ?? null,
+    })),
   );
   if (decision.authority !== null) return { name: decision.authority };
-  const objects = decision.difference.flatMap(({ replica, onlyThere }) => onlyThere.map((part) => `${replica}: ${part}`)).slice(0, 40);
-  return { name: null, diverged: problem('REPLICAS_DIVERGED', `${tableKey(withParts[0] as TableName)}: no replica of shard ${shard} has all parts`, { objects }) };
+  const objects = decision.difference
+    .flatMap(({ replica, onlyThere }) => onlyThere.map((part) => `${replica}: ${part}`))
+    .slice(0, 40);
+  return {
+    name: null,
+    diverged: problem(
+      'REPLICAS_DIVERGED',
+      `${tableKey(withParts[0] as TableName)}: no replica of shard ${shard} has all parts`,
+      { objects },
+    ),
+  };
 }
 
 /** ATTACH … AS REPLICATED gives a table the server's default path, and works in Atomic databases only. */
 export function isConvertible(definition: TableDefinition, node: NodeFacts): boolean {
-  if (tableKind(definition.engine) !== 'replicated' || definition.uuid === '' || definition.uuid.startsWith('00000000-0000-0000')) return false;
+  if (
+    tableKind(definition.engine) !== 'replicated' ||
+    definition.uuid === '' ||
+    definition.uuid.startsWith('00000000-0000-0000')
+  )
+    return false;
   const engine = parseReplicatedEngine(definition.engineFull);
   return engine.pathTemplate === node.defaultReplicaPath && engine.replicaTemplate === node.defaultReplicaName;
 }
@@ -285,7 +415,9 @@ function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'repl
   if (!item.replicated) return [planned('attach', sql.attach(item)), ...fill];
   return [
     planned('detach', sql.detach(item)),
-    ...(item.keeperPath ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))] : []),
+    ...(item.keeperPath
+      ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))]
+      : []),
     planned('attach-not-replicated', sql.attachAsNotReplicated(item)),
     planned('attach', sql.attach(item)),
     ...fill,
@@ -295,10 +427,15 @@ function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'repl
   ];
 }
 
-function statementsOf(item: Omit<PlanItem, 'statements'>, definition: TableDefinition, backup: BackupContents | undefined): Statements {
+function statementsOf(
+  item: Omit<PlanItem, 'statements'>,
+  definition: TableDefinition,
+  backup: BackupContents | undefined,
+): Statements {
   const source = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
-  const restore =
-    backup ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))] : [];
+  const restore = backup
+    ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))]
+    : [];
   switch (item.action) {
     case 'none':
     case 'needs-operator':
@@ -314,12 +451,20 @@ function statementsOf(item: Omit<PlanItem, 'statements'>, definition: TableDefin
       return unique([...cloneStatements(definition), ...rebuildStatements(item)]);
     case 'recreate-and-fetch':
       return [
-        ...(item.keeperPath ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))] : []),
+        ...(item.keeperPath
+          ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))]
+          : []),
         planned('create-replicated', sql.createReplicated(definition)),
       ];
     case 'create-object':
-      if (tableKind(definition.engine) !== 'other-data') return [planned('create-object', sql.createObject(definition))];
-      return [planned('create-staging', sql.createWholeStaging(definition)), ...restore, planned('rename-into-place', sql.promoteByRename(item)), planned('drop-staging', sql.dropClone('staging', item))];
+      if (tableKind(definition.engine) !== 'other-data')
+        return [planned('create-object', sql.createObject(definition))];
+      return [
+        planned('create-staging', sql.createWholeStaging(definition)),
+        ...restore,
+        planned('rename-into-place', sql.promoteByRename(item)),
+        planned('drop-staging', sql.dropClone('staging', item)),
+      ];
     case 'restore-from-backup':
       return unique([
         planned('create-staging', sql.createStaging(definition)),
@@ -341,18 +486,27 @@ function unique(statements: Statements): Statements {
 }
 
 function fenceOf(node: NodeFacts): string[] {
-  return [...sql.FENCE, ...node.tables.filter((table) => table.kind === 'streaming').map((table) => sql.detachStreaming(table.definition))];
+  return [
+    ...sql.FENCE,
+    ...node.tables.filter((table) => table.kind === 'streaming').map((table) => sql.detachStreaming(table.definition)),
+  ];
 }
 
 function missingDatabases(node: NodeFacts, items: PlanItem[], input: PlanInput): string[] {
-  const needed = new Set(items.filter((item) => item.node.name === node.node.name && item.action !== 'none' && item.action !== 'needs-operator').map((item) => item.database));
+  const needed = new Set(
+    items
+      .filter((item) => item.node.name === node.node.name && item.action !== 'none' && item.action !== 'needs-operator')
+      .map((item) => item.database),
+  );
   const saved = input.backups.get(node.node.shard)?.databases ?? [];
   const peers = input.nodes.flatMap((other) => other.databases);
   return [...needed]
     .filter((name) => !node.databases.some((database) => database.name === name))
     .sort()
     .map((name) => {
-      const engine = (saved.find((database) => database.name === name) ?? peers.find((database) => database.name === name))?.engine ?? 'Atomic';
+      const engine =
+        (saved.find((database) => database.name === name) ?? peers.find((database) => database.name === name))
+          ?.engine ?? 'Atomic';
       return sql.createDatabase(name, /^\w+$/.test(engine) ? engine : quote(engine));
     });
 }
@@ -361,9 +515,17 @@ function keeperState(input: PlanInput): KeeperStateLine[] {
   const lines = input.nodes.flatMap((node) => node.keeperState);
   for (const [shard, backup] of input.backups)
     for (const mutation of backup.unfinishedMutations)
-      lines.push({ what: 'unfinished mutation', detail: `shard ${shard}, ${mutation.database}.${mutation.table}: ${mutation.command}`.slice(0, 300), verdict: 'unrecoverable' });
+      lines.push({
+        what: 'unfinished mutation',
+        detail: `shard ${shard}, ${mutation.database}.${mutation.table}: ${mutation.command}`.slice(0, 300),
+        verdict: 'unrecoverable',
+      });
   if (input.nodes.some((node) => node.tables.some((table) => table.kind === 'replicated')))
-    lines.push({ what: 'block deduplication hashes', detail: 'inserts repeated from before the loss are not recognised as repeats', verdict: 'unrecoverable' });
+    lines.push({
+      what: 'block deduplication hashes',
+      detail: 'inserts repeated from before the loss are not recognised as repeats',
+      verdict: 'unrecoverable',
+    });
   const seen = new Set<string>();
   return lines.filter((line) => !seen.has(`${line.what}/${line.detail}`) && seen.add(`${line.what}/${line.detail}`));
 }

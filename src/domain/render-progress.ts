@@ -38,12 +38,25 @@ export function progressToMarkdown(progress: Progress): string {
   const lines = [
     `**${cell(progress.cluster)}: ${progress.outcome ?? progress.phase}** — ${count('done')} of ${units.length} tables done, ${count('failed')} failed`,
     next(progress),
-    progress.problem ? `**${progress.problem.code}**: ${cell(progress.problem.message)}. ${cell(progress.problem.hint)}.` : '',
-    '| stage | state |\n|---|---|\n' + progress.stages.map((stage) => `| ${stage.name} | ${stage.finishedAt !== null ? stage.outcome : stage.startedAt !== null ? 'running' : ''} |`).join('\n'),
+    progress.problem
+      ? `**${progress.problem.code}**: ${cell(progress.problem.message)}. ${cell(progress.problem.hint)}.`
+      : '',
+    '| stage | state |\n|---|---|\n' +
+      progress.stages
+        .map(
+          (stage) =>
+            `| ${stage.name} | ${stage.finishedAt !== null ? stage.outcome : stage.startedAt !== null ? 'running' : ''} |`,
+        )
+        .join('\n'),
     units.length === 0
       ? ''
       : '| table @ shard/replica | state | rows |\n|---|---|---|\n' +
-        shown.map((unit) => `| ${cell(unit.label)} | ${MARK[unit.state]}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`).join('\n') +
+        shown
+          .map(
+            (unit) =>
+              `| ${cell(unit.label)} | ${MARK[unit.state]}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`,
+          )
+          .join('\n') +
         (units.length > shown.length ? `\n| … ${units.length - shown.length} more | | |` : ''),
   ];
   return lines.filter((line) => line !== '').join('\n\n');

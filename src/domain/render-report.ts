@@ -9,7 +9,11 @@ function seconds(stage: StageReport): string {
 }
 
 function table(head: string[], rows: string[][]): string {
-  return [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...rows.map((row) => `| ${row.join(' | ')} |`)].join('\n');
+  return [
+    `| ${head.join(' | ')} |`,
+    `|${head.map(() => '---').join('|')}|`,
+    ...rows.map((row) => `| ${row.join(' | ')} |`),
+  ].join('\n');
 }
 
 function list(title: string, lines: string[]): string {
@@ -22,23 +26,46 @@ export function reportToMarkdown(report: Report): string {
   const facts = [
     `- plan \`${report.plan.hash}\`${report.plan.approvedBy === '' ? '' : `, ${cell(report.plan.approvedBy)}`}`,
     `- RTO ${report.rtoSeconds} s (${report.startedAt} to ${report.finishedAt})`,
-    report.rpo ? `- RPO: restored from ${cell(report.rpo.restoredFrom)}, ${report.rpo.ageSeconds} s old when the recovery began` : '',
+    report.rpo
+      ? `- RPO: restored from ${cell(report.rpo.restoredFrom)}, ${report.rpo.ageSeconds} s old when the recovery began`
+      : '',
     `- fence: ${report.fence}`,
     report.incident === undefined ? '' : `- incident: ${cell(report.incident)}`,
-    `- situations: ${Object.entries(report.situations).map(([name, count]) => `${count} ${name}`).join(', ') || 'none'}`,
+    `- situations: ${
+      Object.entries(report.situations)
+        .map(([name, count]) => `${count} ${name}`)
+        .join(', ') || 'none'
+    }`,
   ];
-  const problem = report.problem ? `**${report.problem.code}**: ${cell(report.problem.message)}\n\nHINT: ${cell(report.problem.hint)}` : '';
+  const problem = report.problem
+    ? `**${report.problem.code}**: ${cell(report.problem.message)}\n\nHINT: ${cell(report.problem.hint)}`
+    : '';
   const worked = report.tables.filter((each) => each.outcome !== 'unchanged');
   const sections = [
     `# ${cell(report.cluster)}: ${report.outcome}`,
     problem,
     facts.filter((line) => line !== '').join('\n'),
-    '## Stages\n\n' + table(['stage', 'took', 'outcome'], report.stages.map((stage) => [stage.name, seconds(stage), stage.outcome])),
+    '## Stages\n\n' +
+      table(
+        ['stage', 'took', 'outcome'],
+        report.stages.map((stage) => [stage.name, seconds(stage), stage.outcome]),
+      ),
     worked.length === 0
       ? ''
       : `## Tables: ${recovered.length} recovered, ${report.tables.length - worked.length} unchanged\n\n` +
         table(
-          ['table', 'shard/replica', 'situation', 'action', 'outcome', 'rows expected', 'rows found', 'parts expected', 'parts found', 'evidence'],
+          [
+            'table',
+            'shard/replica',
+            'situation',
+            'action',
+            'outcome',
+            'rows expected',
+            'rows found',
+            'parts expected',
+            'parts found',
+            'evidence',
+          ],
           worked.map((each) => [
             cell(`${each.database}.${each.table}`),
             cell(`${each.shard}/${each.replica}`),
@@ -52,8 +79,16 @@ export function reportToMarkdown(report: Report): string {
             each.evidence,
           ]),
         ),
-    list('Not recovered', report.unrecovered.map((each) => `${cell(`${each.database}.${each.table}`)} on shard ${cell(each.shard)}: ${cell(each.reason)}`)),
-    list('Other state that lived in ZooKeeper', report.keeperState.map((line) => `${cell(line.what)}: **${line.verdict}** — ${cell(line.detail)}`)),
+    list(
+      'Not recovered',
+      report.unrecovered.map(
+        (each) => `${cell(`${each.database}.${each.table}`)} on shard ${cell(each.shard)}: ${cell(each.reason)}`,
+      ),
+    ),
+    list(
+      'Other state that lived in ZooKeeper',
+      report.keeperState.map((line) => `${cell(line.what)}: **${line.verdict}** — ${cell(line.detail)}`),
+    ),
     list('Warnings', report.warnings.map(cell)),
   ];
   return sections.filter((section) => section !== '').join('\n\n') + '\n';

@@ -2,7 +2,13 @@ import { z } from 'zod';
 import { ERRORS, type ErrorCode } from './errors.js';
 import type { Report } from './report.js';
 
-const problem = z.object({ code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]), message: z.string(), hint: z.string(), field: z.string().optional(), objects: z.array(z.string()).optional() });
+const problem = z.object({
+  code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+  message: z.string(),
+  hint: z.string(),
+  field: z.string().optional(),
+  objects: z.array(z.string()).optional(),
+});
 const counted = z.number().int().nonnegative().nullable();
 
 /** The report as a schema, for `ch-recover schema report` and for whoever reads one. */
@@ -43,7 +49,13 @@ export const reportSchema = z.object({
       problem: problem.optional(),
     }),
   ),
-  keeperState: z.array(z.object({ what: z.string(), detail: z.string(), verdict: z.enum(['restored', 'rebuilt', 'replayed', 'unrecoverable', 'not-affected']) })),
+  keeperState: z.array(
+    z.object({
+      what: z.string(),
+      detail: z.string(),
+      verdict: z.enum(['restored', 'rebuilt', 'replayed', 'unrecoverable', 'not-affected']),
+    }),
+  ),
   fence: z.enum(['lifted', 'held', 'never-raised']),
   startedAt: z.string(),
   finishedAt: z.string(),
@@ -54,5 +66,6 @@ export const reportSchema = z.object({
 });
 
 /** Fails to compile when the schema and the type drift apart. */
-export type SchemaMatches = Report extends z.infer<typeof reportSchema> ? (z.infer<typeof reportSchema> extends Report ? true : never) : never;
+export type SchemaMatches =
+  Report extends z.infer<typeof reportSchema> ? (z.infer<typeof reportSchema> extends Report ? true : never) : never;
 export const schemaMatches: SchemaMatches = true;

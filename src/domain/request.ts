@@ -7,11 +7,17 @@ const named = (max: number) => z.string().min(1).max(max);
 /** Input of `recoverCluster`, as typed into the Temporal UI: only `cluster` is required. */
 export const requestSchema = z.strictObject({
   cluster: named(206).describe('name of a cluster in recovery.yaml'),
-  backup: named(420).optional().describe('"latest", "REPO" (its latest) or "REPO/NAME"; none: data is expected to be intact'),
+  backup: named(420)
+    .optional()
+    .describe('"latest", "REPO" (its latest) or "REPO/NAME"; none: data is expected to be intact'),
   tables: z.array(named(420)).min(1).max(1000).optional().describe('patterns such as "db1.*"; none: all tables'),
   incident: named(200).optional().describe('your ticket, such as INC-1'),
   approval: z.enum(['required', 'auto']).optional().describe('overrides the policy of recovery.yaml'),
-  approve: z.string().regex(/^[0-9a-f]{64}$/).optional().describe('plan hash that is approved in advance'),
+  approve: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional()
+    .describe('plan hash that is approved in advance'),
   adopt: z.boolean().optional().describe('go on from the safety clones of an unfinished earlier recovery'),
 });
 export type RecoveryRequest = z.infer<typeof requestSchema>;
@@ -29,7 +35,8 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown, code: 'INPUT_
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
-  const keys = issue && issue.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? []);
+  const keys =
+    issue && issue.code === 'unrecognized_keys' ? [...issue.path, ...issue.keys.slice(0, 1)] : (issue?.path ?? []);
   const field = keys.map(String).join('.').slice(0, 200) || '(input)';
   throw new RecoveryError(code, `${field}: ${(issue?.message ?? 'not valid').slice(0, 300)}`, { field });
 }
@@ -67,5 +74,8 @@ export function parseBackupRef(ref: string): { repository: string | null; name: 
   if (ref === 'latest') return { repository: null, name: null };
   const slash = ref.indexOf('/');
   if (slash < 0) return { repository: checkPathSegment(ref, 'backup'), name: null };
-  return { repository: checkPathSegment(ref.slice(0, slash), 'backup'), name: checkPathSegment(ref.slice(slash + 1), 'backup') };
+  return {
+    repository: checkPathSegment(ref.slice(0, slash), 'backup'),
+    name: checkPathSegment(ref.slice(slash + 1), 'backup'),
+  };
 }

@@ -25,41 +25,78 @@ export function judgeReplicated(table: TableFacts, around: Surroundings): Verdic
     return { situation: 'not-recoverable', action: 'needs-operator', code: 'NOT_RECOVERABLE', why: table.unsupported };
   const keeper = table.keeper;
   if (!keeper)
-    return { situation: 'not-recoverable', action: 'needs-operator', code: 'NOT_RECOVERABLE', why: 'its ZooKeeper path cannot be worked out' };
+    return {
+      situation: 'not-recoverable',
+      action: 'needs-operator',
+      code: 'NOT_RECOVERABLE',
+      why: 'its ZooKeeper path cannot be worked out',
+    };
   const held = keeper.activeReplicas.includes(keeper.replicaName);
   if (held && (around.embedded || table.readonly))
-    return { situation: 'stale-path-live-replica', action: 'needs-operator', code: 'REPLICA_ACTIVE', why: `replica ${keeper.replicaName} is active in another server` };
+    return {
+      situation: 'stale-path-live-replica',
+      action: 'needs-operator',
+      code: 'REPLICA_ACTIVE',
+      why: `replica ${keeper.replicaName} is active in another server`,
+    };
   if (table.clone) {
     // Our own evidence of an interrupted recovery is there: go on from it, whatever the table looks like by now.
     if (!sameParts(table.clone, table.parts)) return { situation: 'half-restored', action: 'rebuild-from-clone' };
     if (!keeper.replicaPathExists) return { situation: 'keeper-metadata-lost', action: 'restore-replica' };
-    return keeper.partsAgree === false ? { situation: 'stale-path', action: 'rebuild-from-clone' } : { situation: 'healthy', action: 'none' };
+    return keeper.partsAgree === false
+      ? { situation: 'stale-path', action: 'rebuild-from-clone' }
+      : { situation: 'healthy', action: 'none' };
   }
-  const noBaseline = 'an interrupted SYSTEM RESTORE REPLICA: parts are left in detached/ and no safety clone tells which';
+  const noBaseline =
+    'an interrupted SYSTEM RESTORE REPLICA: parts are left in detached/ and no safety clone tells which';
   if (table.attachingParts > 0 || (table.parts.parts === 0 && table.detachedParts > 0))
     return restoreOr(around.backup, 'half-restored', 'HALF_RESTORED_NO_BASELINE', noBaseline);
   if (!keeper.replicaPathExists) {
     const empty = table.parts.rows === 0 && (around.backup?.parts?.rows ?? 0) > 0;
-    if (empty) return { situation: 'data-lost', action: 'restore-from-backup', why: 'the table stands empty, the backup has rows' };
+    if (empty)
+      return {
+        situation: 'data-lost',
+        action: 'restore-from-backup',
+        why: 'the table stands empty, the backup has rows',
+      };
     return { situation: 'keeper-metadata-lost', action: 'restore-replica' };
   }
   if (keeper.partsAgree === false) {
     if (!around.embedded && held) return { situation: 'healthy', action: 'none', why: 'a live replica is catching up' };
     if (keeper.missingLocally > 0)
-      return restoreOr(around.backup, 'data-lost', 'DATA_LOST_NO_BACKUP', `ZooKeeper lists ${keeper.missingLocally} parts that are not on the disk`);
-    return { situation: 'stale-path', action: 'rebuild-from-clone', why: 'the ZooKeeper path is of an older state than the disk' };
+      return restoreOr(
+        around.backup,
+        'data-lost',
+        'DATA_LOST_NO_BACKUP',
+        `ZooKeeper lists ${keeper.missingLocally} parts that are not on the disk`,
+      );
+    return {
+      situation: 'stale-path',
+      action: 'rebuild-from-clone',
+      why: 'the ZooKeeper path is of an older state than the disk',
+    };
   }
   if (!around.embedded && table.readonly && !table.sessionExpired)
-    return { situation: 'stale-path', action: 'rebuild-from-clone', why: 'read-only, though its ZooKeeper path is there' };
+    return {
+      situation: 'stale-path',
+      action: 'rebuild-from-clone',
+      why: 'read-only, though its ZooKeeper path is there',
+    };
   return { situation: 'healthy', action: 'none' };
 }
 
 /** The situation of a plain MergeTree table that stands. */
 export function judgePlain(table: TableFacts, around: Surroundings): Verdict {
   if (table.clone)
-    return sameParts(table.clone, table.parts) ? { situation: 'healthy', action: 'none' } : { situation: 'data-lost', action: 'restore-from-backup' };
+    return sameParts(table.clone, table.parts)
+      ? { situation: 'healthy', action: 'none' }
+      : { situation: 'data-lost', action: 'restore-from-backup' };
   if (table.parts.rows === 0 && (around.backup?.parts?.rows ?? 0) > 0)
-    return { situation: 'data-lost', action: 'restore-from-backup', why: 'the table stands empty, the backup has rows' };
+    return {
+      situation: 'data-lost',
+      action: 'restore-from-backup',
+      why: 'the table stands empty, the backup has rows',
+    };
   return { situation: 'healthy', action: 'none' };
 }
 
@@ -76,12 +113,27 @@ export interface Absence {
 
 export function judgeMissing(absence: Absence): Verdict {
   if (absence.pathActive)
-    return { situation: 'stale-path-live-replica', action: 'needs-operator', code: 'REPLICA_ACTIVE', why: 'its replica path is active in another server' };
+    return {
+      situation: 'stale-path-live-replica',
+      action: 'needs-operator',
+      code: 'REPLICA_ACTIVE',
+      why: 'its replica path is active in another server',
+    };
   if (absence.uuidPendingDrop)
-    return { situation: 'table-lost', action: 'needs-operator', code: 'UUID_PENDING_DROP', why: 'the dropped table still holds the UUID' };
+    return {
+      situation: 'table-lost',
+      action: 'needs-operator',
+      code: 'UUID_PENDING_DROP',
+      why: 'the dropped table still holds the UUID',
+    };
   if (absence.onPeer) return { situation: 'replica-lost', action: 'recreate-and-fetch' };
   const situation = absence.shardEmpty ? 'data-lost' : 'table-lost';
   return absence.inBackup
     ? { situation, action: 'restore-from-backup' }
-    : { situation, action: 'needs-operator', code: 'DATA_LOST_NO_BACKUP', why: 'the other shards have it, this one does not, and no backup was named' };
+    : {
+        situation,
+        action: 'needs-operator',
+        code: 'DATA_LOST_NO_BACKUP',
+        why: 'the other shards have it, this one does not, and no backup was named',
+      };
 }

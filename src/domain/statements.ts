@@ -23,17 +23,23 @@ const UNMERGEABLE =
 /** Partition, primary, sorting and sampling key as written: parts move between tables only where these are equal. */
 function keys(definition: TableDefinition): string {
   const clauses = storageClauses(definition.engineFull);
-  return (['PARTITION BY', 'PRIMARY KEY', 'ORDER BY', 'SAMPLE BY'] as const).map((keyword) => (clauses[keyword] === undefined ? '' : ` ${keyword} ${clauses[keyword]}`)).join('');
+  return (['PARTITION BY', 'PRIMARY KEY', 'ORDER BY', 'SAMPLE BY'] as const)
+    .map((keyword) => (clauses[keyword] === undefined ? '' : ` ${keyword} ${clauses[keyword]}`))
+    .join('');
 }
 
 /** Settings that decide whether parts of one table fit into another. */
-const STRUCTURAL = /^(index_granularity|index_granularity_bytes|storage_policy|allow_nullable_key|allow_experimental_reverse_key|enable_block_number_column|enable_block_offset_column|deduplicate_merge_projection_mode) = /;
+const STRUCTURAL =
+  /^(index_granularity|index_granularity_bytes|storage_policy|allow_nullable_key|allow_experimental_reverse_key|enable_block_number_column|enable_block_offset_column|deduplicate_merge_projection_mode) = /;
 
 function inheritedSettings(definition: TableDefinition): string {
   const settings = storageClauses(definition.engineFull).SETTINGS ?? '';
   // A comma inside a quoted value would end the match early, and the setting would not start with a known name.
   const each = settings.match(/\w+ = (?:'(?:[^'\\]|\\.)*'|[^,]+)/g) ?? [];
-  return each.filter((setting) => STRUCTURAL.test(setting)).map((setting) => `${setting}, `).join('');
+  return each
+    .filter((setting) => STRUCTURAL.test(setting))
+    .map((setting) => `${setting}, `)
+    .join('');
 }
 
 function twinClause(definition: TableDefinition): string {
@@ -141,7 +147,8 @@ export const attachAsReplicated = (name: TableName) => `ATTACH TABLE ${quoteTabl
 export const attachAsNotReplicated = (name: TableName) => `ATTACH TABLE ${quoteTable(name)} AS NOT REPLICATED`;
 export const restartReplica = (name: TableName) => `SYSTEM RESTART REPLICA ${quoteTable(name)}`;
 export const restoreReplica = (name: TableName) => `SYSTEM RESTORE REPLICA ${quoteTable(name)}`;
-export const dropReplica = (replica: string, tablePath: string) => `SYSTEM DROP REPLICA ${literal(replica)} FROM ZKPATH ${literal(tablePath)}`;
+export const dropReplica = (replica: string, tablePath: string) =>
+  `SYSTEM DROP REPLICA ${literal(replica)} FROM ZKPATH ${literal(tablePath)}`;
 
 /** Data of one object of a backup into its staging table. `id` is what `system.backups` knows it by. */
 export function restoreTable(source: TableName, staging: TableName, destination: string, id: string): string {
@@ -157,7 +164,15 @@ export function promoteByRename(name: TableName): string {
  * The SQL fence of a node. Background work that could remove or spread unverified rows is stopped; each statement has
  * its counterpart in `LIFT`.
  */
-const FENCED = ['MERGES', 'TTL MERGES', 'MOVES', 'FETCHES', 'REPLICATED SENDS', 'REPLICATION QUEUES', 'DISTRIBUTED SENDS'] as const;
+const FENCED = [
+  'MERGES',
+  'TTL MERGES',
+  'MOVES',
+  'FETCHES',
+  'REPLICATED SENDS',
+  'REPLICATION QUEUES',
+  'DISTRIBUTED SENDS',
+] as const;
 export const FENCE: readonly string[] = FENCED.map((what) => `SYSTEM STOP ${what}`);
 export const LIFT: readonly string[] = FENCED.map((what) => `SYSTEM START ${what}`);
 

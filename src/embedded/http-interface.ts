@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
-import { EngineError, httpStatus, raise, toEngineError } from './clickhouse-error.js';
+import { httpStatus, raise, toEngineError, type EngineError } from './clickhouse-error.js';
 import { authenticate, readQueryRequest, type Credentials, type QueryRequest } from './http-request.js';
 import { type SessionPool } from './session-pool.js';
 import { runStatement } from './statement-runner.js';

@@ -20,11 +20,29 @@ export type Credentials = { readonly user: string; readonly password: string } |
 
 /** Query-string names that are neither settings nor query parameters. */
 const NOT_SETTINGS = new Set([
-  'query', 'query_id', 'database', 'default_format', 'user', 'password', 'quota_key', 'role',
-  'session_id', 'session_timeout', 'session_check', 'compress', 'decompress', 'stacktrace', 'readonly',
+  'query',
+  'query_id',
+  'database',
+  'default_format',
+  'user',
+  'password',
+  'quota_key',
+  'role',
+  'session_id',
+  'session_timeout',
+  'session_check',
+  'compress',
+  'decompress',
+  'stacktrace',
+  'readonly',
   // Of the HTTP layer only: answers are always whole, uncompressed and without progress headers.
-  'wait_end_of_query', 'buffer_size', 'enable_http_compression', 'http_zlib_compression_level',
-  'send_progress_in_http_headers', 'http_headers_progress_interval_ms', 'cancel_http_readonly_queries_on_client_close',
+  'wait_end_of_query',
+  'buffer_size',
+  'enable_http_compression',
+  'http_zlib_compression_level',
+  'send_progress_in_http_headers',
+  'http_headers_progress_interval_ms',
+  'cancel_http_readonly_queries_on_client_close',
 ]);
 
 /**
@@ -70,7 +88,9 @@ function toQueryRequest(fields: [string, string][], data: string, request: Incom
 export function authenticate(request: IncomingMessage, url: URLSearchParams, credentials: Credentials): void {
   if (credentials === undefined) return;
   const basic = /^Basic\s+(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
-  const [basicUser, ...rest] = Buffer.from(basic ?? '', 'base64').toString('utf8').split(':');
+  const [basicUser, ...rest] = Buffer.from(basic ?? '', 'base64')
+    .toString('utf8')
+    .split(':');
   const user = header(request, 'x-clickhouse-user') ?? url.get('user') ?? (basicUser || 'default');
   const password = header(request, 'x-clickhouse-key') ?? url.get('password') ?? rest.join(':');
   if (!same(user, credentials.user) || !same(password, credentials.password)) {
@@ -101,7 +121,8 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
 
 async function readForm(body: Buffer, type: string): Promise<[string, string][]> {
   const form = await new Response(new Uint8Array(body), { headers: { 'content-type': type } }).formData();
-  return [...form].map(([name, value]) => [name, String(value)]);
+  // A part with a file name (an external table) is not supported, nor sent by @clickhouse/client.
+  return [...form].flatMap(([name, value]) => (typeof value === 'string' ? [[name, value] as [string, string]] : []));
 }
 
 function decodeUtf8(body: Buffer): string {

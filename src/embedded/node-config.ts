@@ -97,7 +97,13 @@ function renderKeeper(config: NodeConfig): string[] {
   // Every embedded node has the server UUID 0, and a server kills the session that holds its UUID's node under
   // sessions_path: with one path for all, nodes end each other's sessions in the middle of a statement.
   const sessions = `    <sessions_path>/clickhouse/sessions/${escapeXml(config.name)}</sessions_path>`;
-  return ['  <zookeeper>', ...nodes, `    <session_timeout_ms>${timeoutMs}</session_timeout_ms>`, sessions, '  </zookeeper>'];
+  return [
+    '  <zookeeper>',
+    ...nodes,
+    `    <session_timeout_ms>${timeoutMs}</session_timeout_ms>`,
+    sessions,
+    '  </zookeeper>',
+  ];
 }
 
 function escapeXml(text: string): string {

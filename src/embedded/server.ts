@@ -7,12 +7,14 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
+import { detachTables, killProcessAfter } from './engine-shutdown.js';
 import { HttpInterface } from './http-interface.js';
 import { configXmlPath, DEFAULT_SESSIONS, parseNodeConfig, renderConfigXml, type NodeConfig } from './node-config.js';
 import { SessionPool, type EngineSession } from './session-pool.js';
 
-/** How long a stop waits for running statements, in milliseconds. */
+/** How long a stop may take in all, in milliseconds. */
 const HARD_EXIT_MS = 5_000;
 
 type SessionClass = new (dir: string, options: { connectionArgs: readonly string[] }) => EngineSession;
@@ -23,7 +25,7 @@ async function main(argument: string | undefined): Promise<void> {
   const Session = await loadEngine();
   const pool = new SessionPool(openSessions(Session, config));
   const http = new HttpInterface(pool, readCredentials(config), config.name);
-  const stop = (): void => shutDown(pool, http);
+  const stop = (): void => void shutDown(pool, http);
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
   if (config.exitWithParent === true) process.stdin.resume().once('close', stop).once('error', stop);
@@ -51,7 +53,10 @@ function openSessions(Session: SessionClass, config: NodeConfig): EngineSession[
   // Databases load in the foreground, or the first statements would meet missing tables. Every
   // session of a directory must be opened with the same arguments.
   const connectionArgs = [`--config-file=${xml}`, '--async_load_databases=0'];
-  return Array.from({ length: config.sessions ?? DEFAULT_SESSIONS }, () => new Session(config.dataDir, { connectionArgs }));
+  return Array.from(
+    { length: config.sessions ?? DEFAULT_SESSIONS },
+    () => new Session(config.dataDir, { connectionArgs }),
+  );
 }
 
 function readCredentials(config: NodeConfig): { user: string; password: string } | undefined {
@@ -63,20 +68,17 @@ function readCredentials(config: NodeConfig): { user: string; password: string }
 
 let stopping = false;
 
-/** Stops at once when idle; otherwise after the running statements, or hard after 5 s. */
-function shutDown(pool: SessionPool, http: HttpInterface): void {
+/** Stops at once when idle; otherwise after the running statements, and hard after 5 s. */
+async function shutDown(pool: SessionPool, http: HttpInterface): Promise<void> {
   if (stopping) return;
   stopping = true;
+  killProcessAfter(HARD_EXIT_MS);
   http.server.close();
-  // SIGKILL, not exit(): exit() runs libchdb's destructors, which wait for the statement that hangs.
-  setTimeout(() => process.kill(process.pid, 'SIGKILL'), HARD_EXIT_MS).unref();
-  const poll = setInterval(() => {
-    if (pool.load.busy > 0) return;
-    clearInterval(poll);
-    http.server.closeAllConnections();
-    pool.close();
-    process.exit(0);
-  }, 20);
+  while (pool.load.busy > 0) await sleep(20);
+  http.server.closeAllConnections();
+  await pool.use(({ engine }) => detachTables(engine)).catch(() => undefined);
+  pool.close();
+  process.exit(0);
 }
 
 function messageOf(cause: unknown): string {

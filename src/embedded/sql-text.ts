@@ -10,6 +10,11 @@ export function quoteString(text: string): string {
   return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'").replace(/\0/g, '\\0')}'`;
 }
 
+/** `name` as a quoted identifier. */
+export function quoteIdentifier(name: string): string {
+  return `\`${name.replace(/\\/g, '\\\\').replace(/`/g, '\\`')}\``;
+}
+
 /**
  * The first word of a statement in upper case, after comments and opening brackets;
  * empty when there is none.

@@ -4,7 +4,15 @@
  */
 import { raise, toEngineError } from './clickhouse-error.js';
 import type { PooledSession } from './session-pool.js';
-import { hasSecondStatement, firstKeyword, isReadStatement, mentionedParameters, quoteString, settingsNamed } from './sql-text.js';
+import {
+  hasSecondStatement,
+  firstKeyword,
+  isReadStatement,
+  mentionedParameters,
+  quoteIdentifier,
+  quoteString,
+  settingsNamed,
+} from './sql-text.js';
 
 /** One statement as the HTTP interface read it. */
 export interface Statement {
@@ -39,7 +47,10 @@ function checkStatement(session: PooledSession, { sql, parameters, readonly }: S
   if (sql.trim() === '') throw raise('syntaxError', 'Syntax error: failed at position 1 (end of query): Empty query');
   if (hasSecondStatement(sql)) throw raise('syntaxError', 'Syntax error (Multi-statements are not allowed)');
   if (readonly && !isReadStatement(sql)) {
-    throw raise('readonly', 'Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly');
+    throw raise(
+      'readonly',
+      'Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly',
+    );
   }
   // A parameter cannot be unset in a session: without this check the value an earlier request left
   // would be used in silence.
@@ -70,18 +81,16 @@ async function restore(session: PooledSession, statement: Statement): Promise<vo
   const names = [...statement.settings.keys()].filter((name) => /^[A-Za-z_]\w*$/.test(name));
   // `SET` and `USE` do not outlive their request on a server either (no `session_id`).
   if (keyword === 'SET') names.push(...settingsNamed(statement.sql).filter((name) => !name.startsWith('param_')));
-  await execute(session, `SET ${names.map((name) => `${name} = DEFAULT`).join(', ')}`, names.length > 0).catch(async () => {
-    // One unknown name spoils the whole statement: restore the others one by one.
-    for (const name of names) await execute(session, `SET ${name} = DEFAULT`).catch(() => undefined);
-  });
-  if (statement.database !== undefined || keyword === 'USE') await execute(session, 'USE default').catch(() => undefined);
+  await execute(session, `SET ${names.map((name) => `${name} = DEFAULT`).join(', ')}`, names.length > 0).catch(
+    async () => {
+      // One unknown name spoils the whole statement: restore the others one by one.
+      for (const name of names) await execute(session, `SET ${name} = DEFAULT`).catch(() => undefined);
+    },
+  );
+  if (statement.database !== undefined || keyword === 'USE')
+    await execute(session, 'USE default').catch(() => undefined);
 }
 
 async function execute(session: PooledSession, sql: string, wanted = true): Promise<void> {
   if (wanted) await session.engine.queryAsync(sql, { format: 'Null' });
 }
-
-function quoteIdentifier(name: string): string {
-  return `\`${name.replace(/\\/g, '\\\\').replace(/`/g, '\\`')}\``;
-}
-

@@ -10,7 +10,15 @@ export interface DoctorCheck {
 export interface DoctorReport {
   cluster: string;
   ok: boolean;
-  nodes: { name: string; shard: string; replica: string; ok: boolean; version: string; embedded: boolean; checks: DoctorCheck[] }[];
+  nodes: {
+    name: string;
+    shard: string;
+    replica: string;
+    ok: boolean;
+    version: string;
+    embedded: boolean;
+    checks: DoctorCheck[];
+  }[];
   keeper: { ok: boolean; detail: string };
   backups: { repository: string; name: string; takenAt: string }[];
 }

@@ -1,8 +1,25 @@
-import { Client, Connection, isGrpcServiceError, WorkflowFailedError, WorkflowNotFoundError, WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
+import {
+  Client,
+  Connection,
+  isGrpcServiceError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  type WorkflowHandle,
+} from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { isErrorCode, problem, RecoveryError, type Problem } from '../domain/errors.js';
-import { QUERIES, SIGNALS, UPDATES, WORKFLOWS, type Approval, type BackupResult, type Progress, type Resolution } from '../domain/messages.js';
+import {
+  QUERIES,
+  SIGNALS,
+  UPDATES,
+  WORKFLOWS,
+  type Approval,
+  type BackupResult,
+  type Progress,
+  type Resolution,
+} from '../domain/messages.js';
 import type { Plan } from '../domain/plan.js';
 import type { Report } from '../domain/report.js';
 import { parseBackupRequest, parseRequest } from '../domain/request.js';
@@ -16,7 +33,10 @@ export async function connect(): Promise<{ client: Client; close(): Promise<void
     const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT_MS });
     return { client: new Client({ connection, namespace: namespace ?? 'default' }), close: () => connection.close() };
   } catch (cause) {
-    throw new RecoveryError('TEMPORAL_UNAVAILABLE', `no Temporal server at ${connectionOptions.address ?? '127.0.0.1:7233'}: ${messageOf(cause)}`.slice(0, 300));
+    throw new RecoveryError(
+      'TEMPORAL_UNAVAILABLE',
+      `no Temporal server at ${connectionOptions.address ?? '127.0.0.1:7233'}: ${messageOf(cause)}`.slice(0, 300),
+    );
   }
 }
 
@@ -56,8 +76,18 @@ export async function startRecovery(client: Client, value: unknown, taskQueue: s
 export async function startBackup(client: Client, value: unknown, taskQueue: string): Promise<Started> {
   const request = parseBackupRequest(value);
   const workflowId = `backup-${request.cluster}-${timestamp()}`;
-  const handle = await client.workflow.start(WORKFLOWS.backup, { taskQueue, workflowId, args: [request], staticSummary: `back up ${request.cluster}` });
-  return { id: workflowId, runId: handle.firstExecutionRunId, started: true, workers: await pollers(client, taskQueue) };
+  const handle = await client.workflow.start(WORKFLOWS.backup, {
+    taskQueue,
+    workflowId,
+    args: [request],
+    staticSummary: `back up ${request.cluster}`,
+  });
+  return {
+    id: workflowId,
+    runId: handle.firstExecutionRunId,
+    started: true,
+    workers: await pollers(client, taskQueue),
+  };
 }
 
 function timestamp(): string {
@@ -67,7 +97,11 @@ function timestamp(): string {
 /** How many workers poll the task queue: without one, a started run waits. */
 async function pollers(client: Client, taskQueue: string): Promise<number | null> {
   try {
-    const answer = await client.workflowService.describeTaskQueue({ namespace: client.options.namespace, taskQueue: { name: taskQueue }, taskQueueType: 1 });
+    const answer = await client.workflowService.describeTaskQueue({
+      namespace: client.options.namespace,
+      taskQueue: { name: taskQueue },
+      taskQueueType: 1,
+    });
     return answer.pollers?.length ?? null;
   } catch {
     return null;
@@ -82,9 +116,11 @@ export function toRecoveryError(error: unknown): unknown {
     return new RecoveryError(found.code, found.message, { field: found.field, objects: found.objects });
   }
   if (isGrpcServiceError(error)) {
+    const code = Number(error.code);
     // 5 NOT_FOUND, 14 UNAVAILABLE, 4 DEADLINE_EXCEEDED
-    if (error.code === 5) return new RecoveryError('WORKFLOW_UNKNOWN', 'there is no such workflow');
-    if (error.code === 14 || error.code === 4) return new RecoveryError('TEMPORAL_UNAVAILABLE', `Temporal does not answer: ${error.details}`);
+    if (code === 5) return new RecoveryError('WORKFLOW_UNKNOWN', 'there is no such workflow');
+    if (code === 14 || code === 4)
+      return new RecoveryError('TEMPORAL_UNAVAILABLE', `Temporal does not answer: ${error.details}`);
   }
   return error;
 }
@@ -92,7 +128,8 @@ export function toRecoveryError(error: unknown): unknown {
 function problemIn(cause: unknown): Problem {
   if (cause instanceof ApplicationFailure) {
     const [detail] = cause.details ?? [];
-    if (typeof detail === 'object' && detail !== null && 'code' in detail && isErrorCode(detail.code)) return detail as Problem;
+    if (typeof detail === 'object' && detail !== null && 'code' in detail && isErrorCode(detail.code))
+      return detail as Problem;
     return problem(isErrorCode(cause.type) ? cause.type : 'INTERNAL', cause.message);
   }
   return problem('INTERNAL', cause instanceof Error ? cause.message : 'the workflow failed');

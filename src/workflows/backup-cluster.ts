@@ -5,8 +5,15 @@ import type { BackupResult } from '../domain/messages.js';
 import { parseBackupRequest } from '../domain/request.js';
 import { asFailure, problemOf } from './failures.js';
 
-const { listBackupNodes } = proxyActivities<Activities>({ startToCloseTimeout: '1 minute', retry: { maximumAttempts: 10 } });
-const activities = proxyActivities<Activities>({ startToCloseTimeout: '24 hours', heartbeatTimeout: '15 seconds', retry: { initialInterval: '1s', maximumInterval: '10s' } });
+const { listBackupNodes } = proxyActivities<Activities>({
+  startToCloseTimeout: '5 seconds',
+  retry: { maximumAttempts: 20 },
+});
+const activities = proxyActivities<Activities>({
+  startToCloseTimeout: '24 hours',
+  heartbeatTimeout: '15 seconds',
+  retry: { initialInterval: '1s', maximumInterval: '10s' },
+});
 
 /** Backs up one replica of each shard, manifest last; then enters the backup into the catalogue on every node. */
 export async function backupCluster(input: unknown): Promise<BackupResult> {
@@ -19,7 +26,10 @@ export async function backupCluster(input: unknown): Promise<BackupResult> {
     let done = 0;
     const shards = await Promise.all(
       nodes.map(async (node) => {
-        const result = await activities.backupShard.executeWithOptions({ summary: `shard ${node.shard} from ${node.name}` }, [{ run, node }]);
+        const result = await activities.backupShard.executeWithOptions(
+          { summary: `shard ${node.shard} from ${node.name}` },
+          [{ run, node }],
+        );
         done++;
         setCurrentDetails(`**${request.cluster}: backup ${name}** — ${done} of ${nodes.length} shards`);
         return result;
@@ -32,7 +42,10 @@ export async function backupCluster(input: unknown): Promise<BackupResult> {
       repository: request.to,
       name,
       shards,
-      warnings: inexact.map((shard) => `shard ${shard.shard}: ${shard.tables - shard.exact} of ${shard.tables} objects have no part hashes in the manifest (views, or inner tables that changed meanwhile)`),
+      warnings: inexact.map(
+        (shard) =>
+          `shard ${shard.shard}: ${shard.tables - shard.exact} of ${shard.tables} objects have no part hashes in the manifest (views, or inner tables that changed meanwhile)`,
+      ),
     };
   } catch (error) {
     throw asFailure(problemOf(error));

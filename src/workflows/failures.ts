@@ -3,7 +3,8 @@ import { ERRORS, isErrorCode, problem, RecoveryError, type Problem } from '../do
 
 /** What went wrong, as an entry of the error table. */
 export function problemOf(error: unknown): Problem {
-  if (error instanceof RecoveryError) return problem(error.code, error.message, { field: error.details.field, objects: error.details.objects });
+  if (error instanceof RecoveryError)
+    return problem(error.code, error.message, { field: error.details.field, objects: error.details.objects });
   const cause = error instanceof ActivityFailure || error instanceof ChildWorkflowFailure ? error.cause : error;
   if (cause instanceof ApplicationFailure) {
     const [detail] = cause.details ?? [];
@@ -20,7 +21,12 @@ function isProblem(value: unknown): value is Problem {
 
 /** A plain Error would be retried for ever: this one fails the run, with the code as its type. */
 export function asFailure(found: Problem): ApplicationFailure {
-  return ApplicationFailure.create({ type: found.code, message: `${found.message} — ${found.hint}`, nonRetryable: true, details: [found] });
+  return ApplicationFailure.create({
+    type: found.code,
+    message: `${found.message} — ${found.hint}`,
+    nonRetryable: true,
+    details: [found],
+  });
 }
 
 /** Bad input fails the run at once; anything else becomes a report. */

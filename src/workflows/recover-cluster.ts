@@ -1,5 +1,19 @@
-import { allHandlersFinished, CancellationScope, condition, isCancellation, ParentClosePolicy, proxyActivities, startChild, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
-import { defineSearchAttributeKey, SearchAttributeType, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  isCancellation,
+  ParentClosePolicy,
+  proxyActivities,
+  startChild,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import {
+  defineSearchAttributeKey,
+  SearchAttributeType,
+  WorkflowExecutionAlreadyStartedError,
+} from '@temporalio/common';
 import type { Activities } from '../activities/index.js';
 import { buildReport } from '../domain/build-report.js';
 import { problem, type Problem } from '../domain/errors.js';
@@ -14,7 +28,8 @@ import { clusterLock } from './lock.js';
 import { RecoveryState } from './recovery-state.js';
 import { activitiesFor, runObjects, runUnits, validate, type Execution } from './units.js';
 
-const settings = proxyActivities<Activities>({ startToCloseTimeout: '1 minute', retry: { maximumAttempts: 10 } });
+/** Reads the configuration only: a worker that does not answer soon is dead. */
+const settings = proxyActivities<Activities>({ startToCloseTimeout: '5 seconds', retry: { maximumAttempts: 20 } });
 
 /**
  * The whole recovery: inspect, plan, approve, then stop → restore data → verify parts → restore replica → validate.
@@ -22,9 +37,11 @@ const settings = proxyActivities<Activities>({ startToCloseTimeout: '1 minute', 
  */
 export async function recoverCluster(input: unknown): Promise<Report> {
   const request = parse(input);
-  const { policy, nodes, searchAttributes } = await settings.getPolicy({ cluster: request.cluster }).catch((error: unknown) => {
-    throw asFailure(problemOf(error));
-  });
+  const { policy, nodes, searchAttributes } = await settings
+    .getPolicy({ cluster: request.cluster })
+    .catch((error: unknown) => {
+      throw asFailure(problemOf(error));
+    });
   const recovery = new Recovery(request, policy, nodes, searchAttributes);
   const report = await recovery.run();
   await condition(allHandlersFinished);
@@ -46,6 +63,7 @@ class Recovery {
   private readonly scope = new CancellationScope();
   private readonly state: RecoveryState;
   private readonly activities;
+  private readonly reports;
   private approvedBy = '';
   private problem: Problem | null = null;
   private fence: Report['fence'] = 'never-raised';
@@ -58,9 +76,20 @@ class Recovery {
     searchAttributes: boolean,
   ) {
     this.activities = activitiesFor(policy);
+    this.reports = proxyActivities<Activities>({
+      startToCloseTimeout: '1 minute',
+      heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
+      retry: { maximumAttempts: 5 },
+    });
     this.state = new RecoveryState(this.id, request.cluster, () => this.scope.cancel());
     this.state.searchAttributes = searchAttributes;
-    if (searchAttributes) upsertSearchAttributes([{ key: defineSearchAttributeKey(SEARCH_ATTRIBUTES.cluster, SearchAttributeType.KEYWORD), value: request.cluster }]);
+    if (searchAttributes)
+      upsertSearchAttributes([
+        {
+          key: defineSearchAttributeKey(SEARCH_ATTRIBUTES.cluster, SearchAttributeType.KEYWORD),
+          value: request.cluster,
+        },
+      ]);
   }
 
   async run(): Promise<Report> {
@@ -78,7 +107,13 @@ class Recovery {
   private async sequence(): Promise<void> {
     const plan = await this.approvedPlan();
     if (!plan || workOf(plan).length === 0) return;
-    const execution: Execution = { run: { cluster: this.request.cluster, recovery: this.recovery, plan: plan.hash }, plan, policy: this.policy, state: this.state, activities: this.activities };
+    const execution: Execution = {
+      run: { cluster: this.request.cluster, recovery: this.recovery, plan: plan.hash },
+      plan,
+      policy: this.policy,
+      state: this.state,
+      activities: this.activities,
+    };
     this.state.setPhase('executing');
     await this.stop(execution);
     await this.restore(execution);
@@ -118,7 +153,11 @@ class Recovery {
   private async approve(plan: Plan): Promise<void> {
     if (this.request.approve !== undefined && this.approvedBy === '') {
       if (this.request.approve !== plan.hash) {
-        this.problem = problem('PLAN_STALE', `approved in advance was ${this.request.approve}, the plan is ${plan.hash}`, { field: 'approve' });
+        this.problem = problem(
+          'PLAN_STALE',
+          `approved in advance was ${this.request.approve}, the plan is ${plan.hash}`,
+          { field: 'approve' },
+        );
         throw asFailure(this.problem);
       }
       this.approvedBy = 'approved in advance, by hash';
@@ -130,8 +169,15 @@ class Recovery {
     }
     this.state.approval = null;
     this.state.setPhase('waiting-for-approval');
-    const decided = await condition(() => this.state.approval !== null || this.state.aborted, this.policy.approvalTimeoutSeconds * 1000);
-    if (!decided) this.problem = problem('APPROVAL_TIMEOUT', `nobody approved plan ${plan.hash} in ${this.policy.approvalTimeoutSeconds} s`);
+    const decided = await condition(
+      () => this.state.approval !== null || this.state.aborted,
+      this.policy.approvalTimeoutSeconds * 1000,
+    );
+    if (!decided)
+      this.problem = problem(
+        'APPROVAL_TIMEOUT',
+        `nobody approved plan ${plan.hash} in ${this.policy.approvalTimeoutSeconds} s`,
+      );
     else this.approvedBy = `${this.state.approver()} (as stated)`;
   }
 
@@ -140,7 +186,12 @@ class Recovery {
     const scope = new CancellationScope();
     try {
       const child = await scope.run(() =>
-        startChild(clusterLock, { workflowId: lockId(this.request.cluster), args: [{ holder: this.id }], parentClosePolicy: ParentClosePolicy.TERMINATE, staticSummary: `held by ${this.id}` }),
+        startChild(clusterLock, {
+          workflowId: lockId(this.request.cluster),
+          args: [{ holder: this.id }],
+          parentClosePolicy: ParentClosePolicy.TERMINATE,
+          staticSummary: `held by ${this.id}`,
+        }),
       );
       return async () => {
         scope.cancel();
@@ -148,7 +199,11 @@ class Recovery {
       };
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      this.problem = problem('RECOVERY_RUNNING', `workflow ${lockId(this.request.cluster)} is held by another recovery of this cluster`, { objects: [lockId(this.request.cluster)] });
+      this.problem = problem(
+        'RECOVERY_RUNNING',
+        `workflow ${lockId(this.request.cluster)} is held by another recovery of this cluster`,
+        { objects: [lockId(this.request.cluster)] },
+      );
       return null;
     }
   }
@@ -158,7 +213,11 @@ class Recovery {
     state.begin('stop');
     this.fence = 'held';
     try {
-      await Promise.all(this.nodes.map((node) => activities.fenceNode.executeWithOptions({ summary: `fence ${node.name}` }, [{ run, node }])));
+      await Promise.all(
+        this.nodes.map((node) =>
+          activities.fenceNode.executeWithOptions({ summary: `fence ${node.name}` }, [{ run, node }]),
+        ),
+      );
       state.finish('stop', 'done');
     } catch (error) {
       state.finish('stop', 'failed');
@@ -172,7 +231,11 @@ class Recovery {
     await Promise.all(
       plan.nodes
         .filter(({ databases }) => databases.length > 0)
-        .map(({ node, databases }) => activities.createDatabases.executeWithOptions({ summary: `databases @ ${node.name}` }, [{ run, node, statements: databases }])),
+        .map(({ node, databases }) =>
+          activities.createDatabases.executeWithOptions({ summary: `databases @ ${node.name}` }, [
+            { run, node, statements: databases },
+          ]),
+        ),
     );
     await runUnits(execution, workOf(plan));
     await runObjects(execution, workOf(plan));
@@ -181,7 +244,8 @@ class Recovery {
 
   private finishStages(): void {
     const failed = this.state.failed().length > 0;
-    for (const stage of ['restore-data', 'verify-parts', 'restore-replica'] as const) this.state.finish(stage, failed && stage === 'restore-replica' ? 'failed' : 'done');
+    for (const stage of ['restore-data', 'verify-parts', 'restore-replica'] as const)
+      this.state.finish(stage, failed && stage === 'restore-replica' ? 'failed' : 'done');
   }
 
   /** Validates; where a person is there, failed tables wait for a decision: retry, skip or abort. */
@@ -240,16 +304,19 @@ class Recovery {
           if (succeeded) await this.activities.finishNode({ run, node });
           await this.activities.liftFence.executeWithOptions({ summary: `unfence ${node.name}` }, [{ run, node }]);
         } catch (error) {
-          this.warnings.push(`node ${node.name} may still be fenced: ${problemOf(error).message}. Run ch-recover unfence --cluster ${this.request.cluster}`);
+          this.warnings.push(
+            `node ${node.name} may still be fenced: ${problemOf(error).message}. Run ch-recover unfence --cluster ${this.request.cluster}`,
+          );
           continue;
         }
       }
       if (!this.warnings.some((warning) => warning.includes('may still be fenced'))) this.fence = 'lifted';
     }
-    if (this.fence === 'held') this.warnings.push(`the fence is up: ch-recover unfence --cluster ${this.request.cluster} lifts it`);
+    if (this.fence === 'held')
+      this.warnings.push(`the fence is up: ch-recover unfence --cluster ${this.request.cluster} lifts it`);
     const final = report();
     // The report is also this run's result: a store that is away must not keep the recovery from ending.
-    await settings.saveReport({ id: this.id, report: final }).catch((error: unknown) => {
+    await this.reports.saveReport({ id: this.id, report: final }).catch((error: unknown) => {
       final.warnings.push(`the report could not be stored: ${problemOf(error).message}`);
     });
     this.state.close(final);

@@ -1,8 +1,25 @@
-import { condition, defineQuery, defineSignal, defineUpdate, setCurrentDetails, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import {
+  condition,
+  defineQuery,
+  defineSignal,
+  defineUpdate,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+} from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { emptyStages, itemLabel, unitKey, type UnitResult } from '../domain/build-report.js';
 import { RecoveryError, type Problem } from '../domain/errors.js';
-import { QUERIES, SEARCH_ATTRIBUTES, SIGNALS, UPDATES, type Approval, type Phase, type Progress, type Resolution } from '../domain/messages.js';
+import {
+  QUERIES,
+  SEARCH_ATTRIBUTES,
+  SIGNALS,
+  UPDATES,
+  type Approval,
+  type Phase,
+  type Progress,
+  type Resolution,
+} from '../domain/messages.js';
 import { compilePattern } from '../domain/names.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import { progressToMarkdown } from '../domain/render-progress.js';
@@ -44,13 +61,16 @@ export class RecoveryState {
   ) {
     setHandler(approveUpdate, (approval) => this.approve(approval), {
       description: 'Approve the plan. {"planHash":"<hash from the plan query>","by":"your name"}',
-      validator: (approval) => this.checkApproval(approval),
+      validator: (approval: Approval) => this.checkApproval(approval),
     });
     setHandler(resolveSignal, (resolution) => void this.resolutions.push(resolution), {
-      description: 'Decide about failed tables. {"action":"retry","tables":["db.*"],"by":"your name"} — action: retry, skip or abort',
+      description:
+        'Decide about failed tables. {"action":"retry","tables":["db.*"],"by":"your name"} — action: retry, skip or abort',
     });
     setHandler(abortSignal, () => this.abort(), { description: 'Stop at the next safe point. No argument.' });
-    setHandler(pauseSignal, () => this.setPaused(true), { description: 'Start no further step until resume. No argument.' });
+    setHandler(pauseSignal, () => this.setPaused(true), {
+      description: 'Start no further step until resume. No argument.',
+    });
     setHandler(resumeSignal, () => this.setPaused(false), { description: 'Go on after pause. No argument.' });
     setHandler(progressQuery, () => this.progress(), { description: 'Phase, stages and tables. No argument.' });
     setHandler(planQuery, () => this.plan, { description: 'The plan with its exact SQL and its hash. No argument.' });
@@ -59,9 +79,19 @@ export class RecoveryState {
 
   private checkApproval(approval: Approval): void {
     if (typeof approval?.planHash !== 'string' || typeof approval?.by !== 'string')
-      throw asFailure({ code: 'INPUT_INVALID', message: 'expected {"planHash": "…", "by": "…"}', hint: 'send both as text', field: 'planHash' });
+      throw asFailure({
+        code: 'INPUT_INVALID',
+        message: 'expected {"planHash": "…", "by": "…"}',
+        hint: 'send both as text',
+        field: 'planHash',
+      });
     if (this.phase !== 'waiting-for-approval' || this.plan?.hash !== approval.planHash)
-      throw asFailure({ code: 'PLAN_STALE', message: `not the hash of the plan that waits for approval${this.plan ? ` (${this.plan.hash})` : ''}`, hint: 'read the plan again', field: 'planHash' });
+      throw asFailure({
+        code: 'PLAN_STALE',
+        message: `not the hash of the plan that waits for approval${this.plan ? ` (${this.plan.hash})` : ''}`,
+        hint: 'read the plan again',
+        field: 'planHash',
+      });
   }
 
   private approve(approval: Approval): string {
@@ -165,7 +195,12 @@ export class RecoveryState {
         .map((item) => {
           const result = this.results.get(unitKey(item));
           const problem = result?.problem ?? item.problem;
-          return { label: itemLabel(item), state: result?.state ?? (item.action === 'needs-operator' ? 'failed' : 'waiting'), rows: result?.rowsFound ?? null, ...(problem ? { problem } : {}) };
+          return {
+            label: itemLabel(item),
+            state: result?.state ?? (item.action === 'needs-operator' ? 'failed' : 'waiting'),
+            rows: result?.rowsFound ?? null,
+            ...(problem ? { problem } : {}),
+          };
         }),
       paused: this.paused,
       outcome: this.report?.outcome ?? null,

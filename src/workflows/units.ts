@@ -63,7 +63,11 @@ export async function runUnits(execution: Execution, items: PlanItem[]): Promise
       // Without its authority's parts in ZooKeeper, a later replica would become the first itself.
       const broken = first.find((item) => execution.state.results.get(unitKey(item))?.state === 'failed');
       for (const item of replicas.filter((candidate) => !candidate.authority)) {
-        if (broken) execution.state.setResult(item, { state: 'failed', problem: execution.state.results.get(unitKey(broken))?.problem });
+        if (broken)
+          execution.state.setResult(item, {
+            state: 'failed',
+            problem: execution.state.results.get(unitKey(broken))?.problem,
+          });
         else await inLane(item);
       }
     }),
@@ -72,7 +76,12 @@ export async function runUnits(execution: Execution, items: PlanItem[]): Promise
 
 /** One table on one replica: restore data → verify parts → restore replica. A failure stays with the table. */
 async function runUnit({ run, plan, state, activities }: Execution, item: PlanItem): Promise<void> {
-  const input = { run, item, embedded: plan.nodes.find((each) => each.node.name === item.node.name)?.embedded ?? false, evidence: plan.backup?.evidence ?? null };
+  const input = {
+    run,
+    item,
+    embedded: plan.nodes.find((each) => each.node.name === item.node.name)?.embedded ?? false,
+    evidence: plan.backup?.evidence ?? null,
+  };
   const label = itemLabel(item);
   const enter = async (stage: 'restore-data' | 'verify-parts' | 'restore-replica') => {
     await state.gate();
@@ -90,12 +99,21 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
       await enter('verify-parts');
       const verified = await activities.verifyTableParts.executeWithOptions({ summary: label }, [input]);
       state.touch('verify-parts');
-      state.setResult(item, { evidence: verified.evidence, rowsExpected: verified.parts.rows, partsExpected: verified.parts.parts });
+      state.setResult(item, {
+        evidence: verified.evidence,
+        rowsExpected: verified.parts.rows,
+        partsExpected: verified.parts.parts,
+      });
     }
     await enter('restore-replica');
     const restored = await activities.restoreTableReplica.executeWithOptions({ summary: label }, [input]);
     state.touch('restore-replica');
-    state.setResult(item, { state: 'validate', rowsFound: restored.rows, partsFound: restored.parts, detachedLeft: restored.detachedLeft });
+    state.setResult(item, {
+      state: 'validate',
+      rowsFound: restored.rows,
+      partsFound: restored.parts,
+      detachedLeft: restored.detachedLeft,
+    });
   } catch (error) {
     state.setResult(item, { state: 'failed', problem: problemOf(error) });
   }
@@ -105,14 +123,26 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
 export async function runObjects({ run, plan, state, activities }: Execution, items: PlanItem[]): Promise<void> {
   await Promise.all(
     plan.nodes.map(async ({ node }) => {
-      const here = items.filter((item) => item.node.name === node.name && item.action === 'create-object' && state.results.get(unitKey(item))?.state !== 'failed');
+      const here = items.filter(
+        (item) =>
+          item.node.name === node.name &&
+          item.action === 'create-object' &&
+          state.results.get(unitKey(item))?.state !== 'failed',
+      );
       if (here.length === 0) return;
       try {
         await state.gate();
         state.begin('restore-replica');
-        await activities.createObjects.executeWithOptions({ summary: `${here.length} objects @ ${node.shard}/${node.replica}` }, [{ run, items: here }]);
+        await activities.createObjects.executeWithOptions(
+          { summary: `${here.length} objects @ ${node.shard}/${node.replica}` },
+          [{ run, items: here }],
+        );
         state.touch('restore-replica');
-        for (const item of here) state.setResult(item, { state: 'validate', evidence: 'definition' });
+        for (const item of here)
+          state.setResult(item, {
+            state: 'validate',
+            evidence: needsData(item) ? 'rows of the manifest' : 'definition',
+          });
       } catch (error) {
         for (const item of here) state.setResult(item, { state: 'failed', problem: problemOf(error) });
       }
@@ -127,19 +157,27 @@ export async function validate({ run, plan, state, activities }: Execution): Pro
   state.begin('validate');
   await Promise.all(
     plan.nodes.map(async ({ node, embedded }) => {
-      const items = plan.items.filter((item) => item.node.name === node.name && state.results.get(unitKey(item))?.state === 'validate');
+      const items = plan.items.filter(
+        (item) => item.node.name === node.name && state.results.get(unitKey(item))?.state === 'validate',
+      );
       for (let from = 0; from < items.length; from += VALIDATION_BATCH) {
         const batch = items.slice(from, from + VALIDATION_BATCH);
         try {
           await state.gate();
-          const results = await activities.validateTables.executeWithOptions({ summary: `${batch.length} tables @ ${node.shard}/${node.replica}` }, [
-            { run, items: batch.map((item) => ({ item, embedded, key: unitKey(item) })) },
-          ]);
+          const results = await activities.validateTables.executeWithOptions(
+            { summary: `${batch.length} tables @ ${node.shard}/${node.replica}` },
+            [{ run, items: batch.map((item) => ({ item, embedded, key: unitKey(item) })) }],
+          );
           for (const item of batch) {
             const found = results.find((result) => result.key === unitKey(item));
             if (!found) continue;
             const { key: _key, rowsExpected, partsExpected, ...rest } = found;
-            state.setResult(item, { ...rest, state: found.problem ? 'failed' : 'done', ...(rowsExpected === null ? {} : { rowsExpected }), ...(partsExpected === null ? {} : { partsExpected }) });
+            state.setResult(item, {
+              ...rest,
+              state: found.problem ? 'failed' : 'done',
+              ...(rowsExpected === null ? {} : { rowsExpected }),
+              ...(partsExpected === null ? {} : { partsExpected }),
+            });
           }
         } catch (error) {
           for (const item of batch) state.setResult(item, { state: 'failed', problem: problemOf(error) });

@@ -8,9 +8,32 @@ import { scratchDir, type Child } from '../support/processes.js';
 import { CLUSTER, REPOSITORY, startRig, type Rig } from '../support/recovery-rig.js';
 import { repoRoot } from '../support/tools.js';
 
-const ACTIVITIES = ['getPolicy', 'planRecovery', 'fenceNode', 'createDatabases', 'restoreTableData', 'verifyTableParts', 'restoreTableReplica', 'createObjects', 'validateTables', 'finishNode', 'liftFence', 'saveReport'];
+const ACTIVITIES = [
+  'getPolicy',
+  'planRecovery',
+  'fenceNode',
+  'createDatabases',
+  'restoreTableData',
+  'verifyTableParts',
+  'restoreTableReplica',
+  'createObjects',
+  'validateTables',
+  'finishNode',
+  'liftFence',
+  'saveReport',
+];
 /** Activities that send statements; the others only read. */
-const SENDING = ['planRecovery', 'fenceNode', 'createDatabases', 'restoreTableData', 'verifyTableParts', 'restoreTableReplica', 'createObjects', 'finishNode', 'liftFence'];
+const SENDING = [
+  'planRecovery',
+  'fenceNode',
+  'createDatabases',
+  'restoreTableData',
+  'verifyTableParts',
+  'restoreTableReplica',
+  'createObjects',
+  'finishNode',
+  'liftFence',
+];
 const STATEMENTS = [
   ' CLONE AS ',
   'RENAME TABLE `_recovery`.`making',
@@ -66,16 +89,22 @@ describe('the worker is killed with SIGKILL', () => {
 
     const markers = join(scratch.path, 'markers');
     mkdirSync(markers);
-    const started = JSON.parse((await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json')).stdout) as { id: string };
+    const started = JSON.parse(
+      (await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json')).stdout,
+    ) as { id: string };
     const script = join(repoRoot, 'test/support/crash-worker.ts');
     const workerEnv = { CRASH_POINTS: JSON.stringify(points), CRASH_DIR: markers };
     let worker: Child = await rig.startWorker({ script, workerEnv });
     let finished = false;
+    let restarts = 0;
     const report = rig.cli('report', started.id, '--json').finally(() => {
       finished = true;
     });
     while (!finished) {
       await Promise.race([worker.exited, report]);
+      expect(restarts++, `workers that ended by themselves; the last one said: ${worker.logTail(30)}`).toBeLessThan(
+        points.length + 3,
+      );
       if (!finished && !worker.isRunning()) worker = await rig.startWorker({ script, workerEnv });
     }
     const answer = JSON.parse((await report).stdout) as Report;

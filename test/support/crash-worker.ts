@@ -14,6 +14,7 @@ import { loadConfig } from '../../src/config/load.js';
 import type { ClosablePorts } from '../../src/compose.js';
 import type { ClickHouseNode } from '../../src/ports.js';
 import { runWorker } from '../../src/worker.js';
+import { repoRoot } from './tools.js';
 
 const points = JSON.parse(process.env['CRASH_POINTS'] ?? '[]') as string[];
 const markers = process.env['CRASH_DIR'] ?? '.';
@@ -63,6 +64,7 @@ await runWorker(await loadConfig(process.env['CH_RECOVER_CONFIG'] ?? ''), {
   onReady: () => process.stdout.write('worker ready\n'),
   decoratePorts: decorate,
   workerOptions: {
+    workflowBundle: { codePath: join(repoRoot, 'dist/workflow-bundle.js') },
     interceptors: {
       activity: [
         () => ({

@@ -1,6 +1,6 @@
 /**
- * A cluster of embedded ClickHouse nodes: one replica a shard (two on one Keeper path hang, see
- * real-parts), one shared backups directory, each node's data in a directory of its own.
+ * A cluster of embedded ClickHouse nodes: one replica a shard (a second one never
+ * gets its parts: nothing runs its queue), one shared backups directory, each node's data in a directory of its own.
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

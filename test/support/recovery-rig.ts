@@ -36,14 +36,27 @@ export type Rig = Awaited<ReturnType<typeof startRig>>;
 /** Starts the parts side by side. On failure, what was started ends with this process (see processes.ts). */
 export async function startRig({ dir, shards = 2, keepers = 1, ui = false, policies = {} }: RigOptions) {
   mkdirSync(dir, { recursive: true });
-  const [temporal, ensemble] = await Promise.all([startTemporalServer({ dir: join(dir, 'temporal'), ui }), startEnsemble({ dir: join(dir, 'zookeeper'), size: keepers })]);
-  const cluster: EmbeddedCluster = await startEmbeddedCluster({ dir: join(dir, 'clickhouse'), keeperHosts: ensemble.hosts, shards, clusterName: CLUSTER });
+  const [temporal, ensemble] = await Promise.all([
+    startTemporalServer({ dir: join(dir, 'temporal'), ui }),
+    startEnsemble({ dir: join(dir, 'zookeeper'), size: keepers }),
+  ]);
+  const cluster: EmbeddedCluster = await startEmbeddedCluster({
+    dir: join(dir, 'clickhouse'),
+    keeperHosts: ensemble.hosts,
+    shards,
+    clusterName: CLUSTER,
+  });
   const configPath = join(dir, 'recovery.yaml');
   const entry = cluster.config.clusters[CLUSTER];
   writeFileSync(
     configPath,
     stringify({
-      clusters: { [CLUSTER]: { ...entry, backups: { [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } } } },
+      clusters: {
+        [CLUSTER]: {
+          ...entry,
+          backups: { [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
+        },
+      },
       policies: { approval: 'auto', heartbeatTimeoutSeconds: 3, unavailableDeadlineSeconds: 120, ...policies },
       reports: { dir: join(dir, 'reports') },
     }),
@@ -69,15 +82,31 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
     nodes: cluster.nodes.map((node) => ({ name: node.name, url: node.url })),
     cli,
     /** A worker process, polling. `script`: another entry than the product's, such as one with crash points. */
-    async startWorker({ script, workerEnv = {} }: { script?: string; workerEnv?: Record<string, string> } = {}): Promise<Child> {
+    async startWorker({
+      script,
+      workerEnv = {},
+    }: { script?: string; workerEnv?: Record<string, string> } = {}): Promise<Child> {
       const name = `worker-${++workers}`;
       const args = script === undefined ? [cliPath, 'worker'] : ['--import', 'tsx', script];
-      const child = await start({ name, command: process.execPath, args, cwd: repoRoot, logFile: join(dir, `${name}.log`), env: { ...env, ...workerEnv } });
-      await waitFor(() => child.logTail(50).includes('worker ready') || !child.isRunning(), { what: `${name} to be ready`, deadlineMs: 60_000 });
+      const child = await start({
+        name,
+        command: process.execPath,
+        args,
+        cwd: repoRoot,
+        logFile: join(dir, `${name}.log`),
+        env: { ...env, ...workerEnv },
+      });
+      await waitFor(() => child.logTail(50).includes('worker ready') || !child.isRunning(), {
+        what: `${name} to be ready`,
+        deadlineMs: 60_000,
+      });
       return child;
     },
     /** Every node stopped, ZooKeeper's data wiped, the nodes of `lostShards` (by index) without their data. */
-    async disaster({ keeper = true, lostShards = [] }: { keeper?: boolean; lostShards?: number[] } = {}): Promise<void> {
+    async disaster({
+      keeper = true,
+      lostShards = [],
+    }: { keeper?: boolean; lostShards?: number[] } = {}): Promise<void> {
       await cluster.stopAll();
       if (keeper) {
         await ensemble.stop();

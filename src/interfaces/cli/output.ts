@@ -24,7 +24,8 @@ export function exitCodeOf(outcome: Report['outcome']): ExitCode {
 }
 
 export function problemOf(error: unknown): Problem {
-  if (error instanceof RecoveryError) return problem(error.code, error.message, { field: error.details.field, objects: error.details.objects });
+  if (error instanceof RecoveryError)
+    return problem(error.code, error.message, { field: error.details.field, objects: error.details.objects });
   return problem('INTERNAL', error instanceof Error ? error.message : String(error));
 }
 
@@ -32,7 +33,9 @@ export function problemOf(error: unknown): Problem {
 export function fail(error: unknown, { json, streams }: { json: boolean; streams: Streams }): ExitCode {
   const found = problemOf(error);
   if (json) streams.out(JSON.stringify({ error: found }) + '\n');
-  streams.err(`error: ${printable(found.message)} (${found.code})${found.field === undefined ? '' : `, field ${printable(found.field)}`}\n`);
+  streams.err(
+    `error: ${printable(found.message)} (${found.code})${found.field === undefined ? '' : `, field ${printable(found.field)}`}\n`,
+  );
   streams.err(`hint: ${printable(found.hint)}\n`);
   if (process.env['CH_RECOVER_DEBUG'] !== undefined && error instanceof Error) streams.err(`${error.stack ?? ''}\n`);
   return ERRORS[found.code].exitCode;

@@ -21,7 +21,12 @@ export interface CommonOptions {
 /** A command's body: prints, and says how it ended. */
 export type Body<Options> = (context: CommandContext, options: Options, ...args: string[]) => Promise<ExitCode>;
 
-export type Define = <Options extends CommonOptions>(name: string, description: string, configure: (command: Command) => Command, body: Body<Options>) => void;
+export type Define = <Options extends CommonOptions>(
+  name: string,
+  description: string,
+  configure: (command: Command) => Command,
+  body: Body<Options>,
+) => void;
 
 const processStreams: Streams = {
   out: (text) => process.stdout.write(text),
@@ -30,7 +35,10 @@ const processStreams: Streams = {
 };
 
 /** `ch-recover`: exit 0 done or nothing to do, 1 failed, 2 bad usage or input, 3 needs an operator. */
-export function createProgram(load: (configPath: string) => Promise<DirectActions>, streams: Streams = processStreams): { run(argv: string[]): Promise<ExitCode> } {
+export function createProgram(
+  load: (configPath: string) => Promise<DirectActions>,
+  streams: Streams = processStreams,
+): { run(argv: string[]): Promise<ExitCode> } {
   let exitCode: ExitCode = 0;
   const program = new Command('ch-recover')
     .description('disaster recovery of a replicated ClickHouse cluster, as one durable Temporal workflow')
@@ -40,7 +48,9 @@ export function createProgram(load: (configPath: string) => Promise<DirectAction
     .configureOutput({ writeOut: streams.out, writeErr: streams.err })
     .showHelpAfterError('(--help shows the usage)');
   const define: Define = (name, description, configure, body) => {
-    const command = configure(program.command(name).description(description)).option('--json', 'print the result as JSON').option('--config <file>', 'recovery.yaml');
+    const command = configure(program.command(name).description(description))
+      .option('--json', 'print the result as JSON')
+      .option('--config <file>', 'recovery.yaml');
     command.action(async (...all: unknown[]) => {
       const args = all.slice(0, -2) as string[];
       const options = command.opts<Parameters<typeof body>[1] & { config?: string }>();
@@ -70,7 +80,11 @@ export function createProgram(load: (configPath: string) => Promise<DirectAction
   };
 }
 
-function openContext(load: (configPath: string) => Promise<DirectActions>, configPath: string, streams: Streams): CommandContext & { close(): Promise<void> } {
+function openContext(
+  load: (configPath: string) => Promise<DirectActions>,
+  configPath: string,
+  streams: Streams,
+): CommandContext & { close(): Promise<void> } {
   let direct: DirectActions | null = null;
   let temporal: Awaited<ReturnType<typeof connect>> | null = null;
   return {

@@ -42,14 +42,23 @@ export class ProgressView {
       this.seen.set(key, value);
       this.streams.out(`${printable(line)}\n`);
     };
-    say('phase', progress.phase, `phase ${progress.phase}${progress.phase === 'waiting-for-approval' ? `: plan ${progress.planHash ?? ''}` : ''}`);
+    say(
+      'phase',
+      progress.phase,
+      `phase ${progress.phase}${progress.phase === 'waiting-for-approval' ? `: plan ${progress.planHash ?? ''}` : ''}`,
+    );
     for (const stage of progress.stages) {
       if (stage.startedAt !== null) say(`begin ${stage.name}`, stage.startedAt, `stage ${stage.name} started`);
-      if (stage.startedAt !== null && stage.finishedAt !== null) say(`end ${stage.name}`, stage.outcome, `stage ${stage.name} ${stage.outcome}`);
+      if (stage.startedAt !== null && stage.finishedAt !== null)
+        say(`end ${stage.name}`, stage.outcome, `stage ${stage.name} ${stage.outcome}`);
     }
     for (const unit of progress.units) {
       if (unit.state === 'waiting') continue;
-      say(`unit ${unit.label}`, unit.state, `${unit.label} ${unit.state}${unit.rows === null || unit.state !== 'done' ? '' : ` ${unit.rows.toLocaleString('en-US')} rows`}${unit.problem ? ` ${unit.problem.code}: ${unit.problem.message}` : ''}`);
+      say(
+        `unit ${unit.label}`,
+        unit.state,
+        `${unit.label} ${unit.state}${unit.rows === null || unit.state !== 'done' ? '' : ` ${unit.rows.toLocaleString('en-US')} rows`}${unit.problem ? ` ${unit.problem.code}: ${unit.problem.message}` : ''}`,
+      );
     }
   }
 }
@@ -60,11 +69,25 @@ export function frame(progress: Progress, height: number): string[] {
   const done = units.filter((unit) => unit.state === 'done').length;
   const failed = units.filter((unit) => unit.state === 'failed').length;
   const filled = units.length === 0 ? 0 : Math.round((done / units.length) * BAR);
-  const stages = progress.stages.map((stage) => `${stage.name} ${stage.finishedAt !== null ? (stage.outcome === 'done' ? '✔' : stage.outcome) : stage.startedAt !== null ? '…' : '·'}`).join('  ');
-  const head = [`${printable(progress.cluster)}  ${progress.paused ? 'paused' : progress.phase}  ${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ${done}/${units.length}${failed > 0 ? `, ${failed} failed` : ''}`, stages];
-  const order = (unit: UnitProgress) => (unit.state === 'failed' ? 0 : unit.state === 'waiting' ? 3 : unit.state === 'done' ? 2 : 1);
+  const stages = progress.stages
+    .map(
+      (stage) =>
+        `${stage.name} ${stage.finishedAt !== null ? (stage.outcome === 'done' ? '✔' : stage.outcome) : stage.startedAt !== null ? '…' : '·'}`,
+    )
+    .join('  ');
+  const head = [
+    `${printable(progress.cluster)}  ${progress.paused ? 'paused' : progress.phase}  ${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ${done}/${units.length}${failed > 0 ? `, ${failed} failed` : ''}`,
+    stages,
+  ];
+  const order = (unit: UnitProgress) =>
+    unit.state === 'failed' ? 0 : unit.state === 'waiting' ? 3 : unit.state === 'done' ? 2 : 1;
   const room = Math.max(0, height - head.length - 1);
   const shown = [...units].sort((a, b) => order(a) - order(b)).slice(0, room);
-  const rows = shown.map((unit) => `  ${MARK[unit.state].padEnd(18)} ${printable(unit.label)}${unit.rows === null ? '' : `  ${unit.rows.toLocaleString('en-US')} rows`}${unit.problem ? `  ${unit.problem.code}` : ''}`);
-  return units.length > shown.length ? [...head, ...rows, `  … ${units.length - shown.length} more`] : [...head, ...rows];
+  const rows = shown.map(
+    (unit) =>
+      `  ${MARK[unit.state].padEnd(18)} ${printable(unit.label)}${unit.rows === null ? '' : `  ${unit.rows.toLocaleString('en-US')} rows`}${unit.problem ? `  ${unit.problem.code}` : ''}`,
+  );
+  return units.length > shown.length
+    ? [...head, ...rows, `  … ${units.length - shown.length} more`]
+    : [...head, ...rows];
 }
