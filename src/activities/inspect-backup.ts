@@ -66,8 +66,9 @@ export async function resolveBackup(
   return { repository: repository(entry.repository), name: entry.name };
 }
 
+const BACKUP_NOT_FOUND = 599;
 /** BACKUP_NOT_FOUND, BACKUP_ENTRY_NOT_FOUND, FILE_DOESNT_EXIST. */
-const NOT_FOUND = new Set([599, 600, 107]);
+const NOT_FOUND = new Set([BACKUP_NOT_FOUND, 600, 107]);
 
 /** Reads what a backup holds for one shard. The backup is mounted read-only with the engine `Backup`, and unmounted. */
 export async function inspectBackup(
@@ -227,7 +228,8 @@ async function readManifestLines(
     });
     return rows.map((row) => row.text);
   } catch (error) {
-    if (error instanceof ServerError && NOT_FOUND.has(error.code)) return null;
+    // Only 'there is no such backup' means that there is no manifest. A damaged one must not pass as a plain backup.
+    if (error instanceof ServerError && error.code === BACKUP_NOT_FOUND) return null;
     if (error instanceof ServerError)
       throw new RecoveryError(
         'MANIFEST_INVALID',

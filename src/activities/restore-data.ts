@@ -34,6 +34,8 @@ export async function restoreData(
   const prefix = `ch-recover-${run.recovery}-${unit.tag.slice(14, 30)}`;
   // A Log-family table has no parts that could be counted: it is made and restored in one go, under one id.
   const whole = unit.has('rename-into-place');
+  const deadlineMs = ports.cluster(cluster).policy.statementDeadlineSeconds * 1000;
+  let moved = { at: performance.now(), seen: '' };
   for (;;) {
     const digests = await unit.digests();
     // A complete clone was verified: this step is behind us.
@@ -52,6 +54,13 @@ export async function restoreData(
         bytes: Number(operation?.bytes ?? 0),
         rows: digests.staging?.rows ?? 0,
       });
+      // A restore may take hours: it hangs when nothing moves for as long as a statement may take.
+      const seen = JSON.stringify([operation, digests.staging]);
+      if (seen !== moved.seen) moved = { at: performance.now(), seen };
+      else if (performance.now() - moved.at > deadlineMs)
+        throw new RecoveryError('STATEMENT_HUNG', `${tableKey(item)} on ${item.node.name}: its RESTORE does not move`, {
+          objects: [tableKey(item)],
+        });
       await pause(POLL_MS, context.signal);
       context.assertFresh();
       continue;

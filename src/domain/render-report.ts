@@ -1,5 +1,10 @@
-import { cell } from './render-progress.js';
-import type { Report, StageReport } from './report.js';
+import type { Problem } from './errors.js';
+import { printable } from './render-plan.js';
+import { cell as markdownCell } from './render-progress.js';
+import type { Report, StageReport, TableReport } from './report.js';
+
+/** Text from the cluster: neither Markdown nor the terminal that shows it may obey it. */
+const cell = (text: string) => markdownCell(printable(text.replace(/\s+/g, ' ')));
 
 const dash = (value: number | null) => (value === null ? '–' : value.toLocaleString('en-US'));
 
@@ -20,65 +25,106 @@ function list(title: string, lines: string[]): string {
   return lines.length === 0 ? '' : `## ${title}\n\n${lines.map((line) => `- ${line}`).join('\n')}`;
 }
 
-/** The report for people: how it ended first, then the evidence. */
-export function reportToMarkdown(report: Report): string {
-  const recovered = report.tables.filter((each) => each.outcome === 'recovered');
-  const facts = [
-    `- plan \`${report.plan.hash}\`${report.plan.approvedBy === '' ? '' : `, ${cell(report.plan.approvedBy)}`}`,
+function problemText(problem: Problem): string {
+  return `**${problem.code}**: ${cell(problem.message)}\n\nHINT: ${cell(problem.hint)}`;
+}
+
+function facts(report: Report): string {
+  const { backup, rpo, incident, plan } = report;
+  const situations = Object.entries(report.situations).map(([name, count]) => `${count} ${name}`);
+  return [
     `- RTO ${report.rtoSeconds} s (${report.startedAt} to ${report.finishedAt})`,
-    report.rpo
-      ? `- RPO: restored from ${cell(report.rpo.restoredFrom)}, ${report.rpo.ageSeconds} s old when the recovery began`
+    rpo
+      ? `- RPO: restored from ${cell(rpo.restoredFrom)}, ${rpo.ageSeconds} s old when the recovery began`
+      : '- RPO: no data came from a backup',
+    backup
+      ? `- backup: ${cell(`${backup.repository}/${backup.name}`)}${backup.takenAt === '' ? '' : `, taken ${backup.takenAt}`}`
       : '',
     `- fence: ${report.fence}`,
-    report.incident === undefined ? '' : `- incident: ${cell(report.incident)}`,
-    `- situations: ${
-      Object.entries(report.situations)
-        .map(([name, count]) => `${count} ${name}`)
-        .join(', ') || 'none'
-    }`,
-  ];
-  const problem = report.problem
-    ? `**${report.problem.code}**: ${cell(report.problem.message)}\n\nHINT: ${cell(report.problem.hint)}`
-    : '';
+    plan.hash === ''
+      ? '- no plan was made'
+      : `- plan \`${plan.hash}\`${plan.approvedBy === '' ? '' : `, ${cell(plan.approvedBy)}`}`,
+    incident === undefined ? '' : `- incident: ${cell(incident)}`,
+    `- situations: ${situations.join(', ') || 'none'}`,
+    `- recovery id: ${cell(report.recoveryId)}`,
+  ]
+    .filter((line) => line !== '')
+    .join('\n');
+}
+
+function stages(report: Report): string {
+  const rows = report.stages.map((stage) => [stage.name, seconds(stage), stage.outcome]);
+  return `## Stages\n\n${table(['stage', 'took', 'outcome'], rows)}`;
+}
+
+const TABLE_HEAD = [
+  'table',
+  'shard/replica',
+  'situation',
+  'action',
+  'outcome',
+  'rows expected',
+  'rows found',
+  'parts expected',
+  'parts found',
+  'left in detached/',
+  'evidence',
+];
+
+function tables(report: Report): string {
   const worked = report.tables.filter((each) => each.outcome !== 'unchanged');
+  if (worked.length === 0) return '';
+  const count = (outcome: TableReport['outcome']) => report.tables.filter((each) => each.outcome === outcome).length;
+  const bad = (['failed', 'skipped'] as const).filter((outcome) => count(outcome) > 0);
+  const title = [
+    `${count('recovered')} recovered`,
+    ...bad.map((outcome) => `${count(outcome)} ${outcome}`),
+    `${count('unchanged')} unchanged`,
+  ].join(', ');
+  return `## Tables: ${title}\n\n${table(TABLE_HEAD, worked.map(tableRow))}`;
+}
+
+function tableRow(each: TableReport): string[] {
+  return [
+    cell(`${each.database}.${each.table}`),
+    cell(`${each.shard}/${each.replica}`),
+    each.situation,
+    each.action,
+    each.outcome + (each.problem ? ` ${each.problem.code}` : ''),
+    dash(each.rowsExpected),
+    dash(each.rowsFound),
+    dash(each.partsExpected),
+    dash(each.partsFound),
+    each.detachedLeft === 0 ? '' : dash(each.detachedLeft),
+    each.evidence,
+  ];
+}
+
+/** What went wrong, table by table, with what to do about it. */
+function problems(report: Report): string {
+  return list(
+    'Problems',
+    report.tables.flatMap(({ problem, ...each }) =>
+      problem
+        ? [
+            `${cell(`${each.database}.${each.table} @ ${each.shard}/${each.replica}`)}: **${problem.code}** ${cell(problem.message)}` +
+              (problem.objects?.length ? ` (${problem.objects.map(cell).join(', ')})` : '') +
+              ` — HINT: ${cell(problem.hint)}`,
+          ]
+        : [],
+    ),
+  );
+}
+
+/** The report for people: how it ended first, then the evidence. */
+export function reportToMarkdown(report: Report): string {
   const sections = [
     `# ${cell(report.cluster)}: ${report.outcome}`,
-    problem,
-    facts.filter((line) => line !== '').join('\n'),
-    '## Stages\n\n' +
-      table(
-        ['stage', 'took', 'outcome'],
-        report.stages.map((stage) => [stage.name, seconds(stage), stage.outcome]),
-      ),
-    worked.length === 0
-      ? ''
-      : `## Tables: ${recovered.length} recovered, ${report.tables.length - worked.length} unchanged\n\n` +
-        table(
-          [
-            'table',
-            'shard/replica',
-            'situation',
-            'action',
-            'outcome',
-            'rows expected',
-            'rows found',
-            'parts expected',
-            'parts found',
-            'evidence',
-          ],
-          worked.map((each) => [
-            cell(`${each.database}.${each.table}`),
-            cell(`${each.shard}/${each.replica}`),
-            each.situation,
-            each.action,
-            each.outcome + (each.problem ? ` ${each.problem.code}` : ''),
-            dash(each.rowsExpected),
-            dash(each.rowsFound),
-            dash(each.partsExpected),
-            dash(each.partsFound),
-            each.evidence,
-          ]),
-        ),
+    report.problem ? problemText(report.problem) : '',
+    facts(report),
+    stages(report),
+    tables(report),
+    problems(report),
     list(
       'Not recovered',
       report.unrecovered.map(

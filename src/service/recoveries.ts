@@ -1,15 +1,15 @@
+import { createHash } from 'node:crypto';
 import {
   Client,
   Connection,
   isGrpcServiceError,
-  WorkflowFailedError,
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
+  QueryNotRegisteredError,
   type WorkflowHandle,
 } from '@temporalio/client';
-import { ApplicationFailure } from '@temporalio/common';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { isErrorCode, problem, RecoveryError, type Problem } from '../domain/errors.js';
+import { emptyStages } from '../domain/build-report.js';
+import { RecoveryError } from '../domain/errors.js';
 import {
   QUERIES,
   SIGNALS,
@@ -22,13 +22,29 @@ import {
 } from '../domain/messages.js';
 import type { Plan } from '../domain/plan.js';
 import type { Report } from '../domain/report.js';
-import { parseBackupRequest, parseRequest } from '../domain/request.js';
+import { parseBackupRequest, parseRequest, type RecoveryRequest } from '../domain/request.js';
+import { progressOfReport } from './progress-of-report.js';
+import { noWorker, toRecoveryError, translated } from './temporal-errors.js';
+
+export { toRecoveryError } from './temporal-errors.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A query or an update waits for ever where no worker polls: past this, say so instead. */
+const ANSWER_TIMEOUT_MS = 10_000;
+/** How long a wait for the end of a run outlives a Temporal server that is away. */
+const OUTAGE_MS = 600_000;
+/** A call that lasted longer than this was connected: the outage begins anew. */
+const CONNECTED_MS = 60_000;
+const RETRY_MS = 1_000;
+/** Temporal accepts 1,000 bytes. Shorter, so that an id still fits on a line with the command around it. */
+const MAX_ID_LENGTH = 255;
 
-/** Connects as the `temporal` CLI does: TEMPORAL_* environment, then the TOML profile. Throws TEMPORAL_UNAVAILABLE. */
+/**
+ * Connects as the `temporal` CLI does: TEMPORAL_* environment, then the TOML profile. Throws TEMPORAL_UNAVAILABLE,
+ * or CONFIG_INVALID where the profile cannot be used.
+ */
 export async function connect(): Promise<{ client: Client; close(): Promise<void> }> {
-  const { connectionOptions, namespace } = loadClientConnectConfig();
+  const { connectionOptions, namespace } = profile();
   try {
     const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT_MS });
     return { client: new Client({ connection, namespace: namespace ?? 'default' }), close: () => connection.close() };
@@ -37,6 +53,18 @@ export async function connect(): Promise<{ client: Client; close(): Promise<void
       'TEMPORAL_UNAVAILABLE',
       `no Temporal server at ${connectionOptions.address ?? '127.0.0.1:7233'}: ${messageOf(cause)}`.slice(0, 300),
     );
+  }
+}
+
+function profile(): ReturnType<typeof loadClientConnectConfig> {
+  try {
+    return loadClientConnectConfig();
+  } catch (cause) {
+    // The first line only: below it the TOML parser quotes the file, and an API key may stand there.
+    const [reason] = messageOf(cause).split('\n');
+    throw new RecoveryError('CONFIG_INVALID', `the Temporal profile cannot be used: ${reason ?? ''}`.slice(0, 300), {
+      field: 'TEMPORAL_PROFILE',
+    });
   }
 }
 
@@ -55,39 +83,62 @@ export interface Started {
 
 /**
  * Starts a recovery. With an incident the id is derived from it, so that a repeat finds the run instead of starting
- * another. The request is checked here too, before anything is sent.
+ * another; a repeat that asks for something else is refused. The request is checked here too, before anything is sent.
  */
 export async function startRecovery(client: Client, value: unknown, taskQueue: string): Promise<Started> {
   const request = parseRequest(value);
-  const suffix = request.incident === undefined ? timestamp() : `incident-${encodeURIComponent(request.incident)}`;
-  const workflowId = `recover-${request.cluster}-${suffix}`;
-  const handle = await client.workflow.start(WORKFLOWS.recover, {
-    taskQueue,
-    workflowId,
-    args: [request],
-    workflowIdConflictPolicy: request.incident === undefined ? 'FAIL' : 'USE_EXISTING',
-    staticSummary: `recover ${request.cluster}`,
-    staticDetails: request.incident === undefined ? undefined : `incident ${request.incident}`,
+  const id = recoveryIdOf(request);
+  const requestHash = sha256(JSON.stringify(request));
+  return translated(async () => {
+    const workers = await pollers(client, taskQueue);
+    try {
+      // FAIL, not USE_EXISTING: that one answers with the run but does not say whether it was there before.
+      const handle = await client.workflow.start(WORKFLOWS.recover, {
+        taskQueue,
+        workflowId: id,
+        args: [request],
+        workflowIdConflictPolicy: 'FAIL',
+        memo: { requestHash },
+        staticSummary: `recover ${request.cluster}`,
+        staticDetails: request.incident === undefined ? undefined : `incident ${request.incident}`,
+      });
+      return { id, runId: handle.firstExecutionRunId, started: true, workers };
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      const { runId, memo } = await client.workflow.getHandle(id).describe();
+      if (memo?.['requestHash'] !== undefined && memo['requestHash'] !== requestHash)
+        throw new RecoveryError('INPUT_INVALID', `this incident has a recovery with another request: ${id}`, {
+          field: 'incident',
+          objects: [id],
+        });
+      return { id, runId, started: false, workers };
+    }
   });
-  const started = request.incident === undefined || (await handle.describe()).runId === handle.firstExecutionRunId;
-  return { id: workflowId, runId: handle.firstExecutionRunId, started, workers: await pollers(client, taskQueue) };
 }
 
 export async function startBackup(client: Client, value: unknown, taskQueue: string): Promise<Started> {
   const request = parseBackupRequest(value);
-  const workflowId = `backup-${request.cluster}-${timestamp()}`;
-  const handle = await client.workflow.start(WORKFLOWS.backup, {
-    taskQueue,
-    workflowId,
-    args: [request],
-    staticSummary: `back up ${request.cluster}`,
+  const id = `backup-${request.cluster}-${timestamp()}`;
+  return translated(async () => {
+    const handle = await client.workflow.start(WORKFLOWS.backup, {
+      taskQueue,
+      workflowId: id,
+      args: [request],
+      staticSummary: `back up ${request.cluster}`,
+    });
+    return { id, runId: handle.firstExecutionRunId, started: true, workers: await pollers(client, taskQueue) };
   });
-  return {
-    id: workflowId,
-    runId: handle.firstExecutionRunId,
-    started: true,
-    workers: await pollers(client, taskQueue),
-  };
+}
+
+/** The same incident always gives the same id. */
+export function recoveryIdOf({ cluster, incident }: RecoveryRequest): string {
+  if (incident === undefined) return `recover-${cluster}-${timestamp()}`;
+  const readable = `recover-${cluster}-incident-${encodeURIComponent(incident)}`;
+  return readable.length <= MAX_ID_LENGTH ? readable : `recover-${sha256(readable)}`;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text, 'utf8').digest('hex');
 }
 
 function timestamp(): string {
@@ -108,99 +159,175 @@ async function pollers(client: Client, taskQueue: string): Promise<number | null
   }
 }
 
-/** Temporal's errors as ours. A run that failed on bad input carries the problem in its failure. */
-export function toRecoveryError(error: unknown): unknown {
-  if (error instanceof WorkflowNotFoundError) return new RecoveryError('WORKFLOW_UNKNOWN', 'there is no such workflow');
-  if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowFailedError) {
-    const found = problemIn(error.cause);
-    return new RecoveryError(found.code, found.message, { field: found.field, objects: found.objects });
-  }
-  if (isGrpcServiceError(error)) {
-    const code = Number(error.code);
-    // 5 NOT_FOUND, 14 UNAVAILABLE, 4 DEADLINE_EXCEEDED
-    if (code === 5) return new RecoveryError('WORKFLOW_UNKNOWN', 'there is no such workflow');
-    if (code === 14 || code === 4)
-      return new RecoveryError('TEMPORAL_UNAVAILABLE', `Temporal does not answer: ${error.details}`);
-  }
-  return error;
-}
+const CLOSED = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'TIMED_OUT']);
 
-function problemIn(cause: unknown): Problem {
-  if (cause instanceof ApplicationFailure) {
-    const [detail] = cause.details ?? [];
-    if (typeof detail === 'object' && detail !== null && 'code' in detail && isErrorCode(detail.code))
-      return detail as Problem;
-    return problem(isErrorCode(cause.type) ? cause.type : 'INTERNAL', cause.message);
-  }
-  return problem('INTERNAL', cause instanceof Error ? cause.message : 'the workflow failed');
-}
-
-async function translated<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    throw toRecoveryError(error);
-  }
-}
+/** What the commands (and an API) ask of recoveries; `Recoveries` asks Temporal. */
+export type RecoveryService = Pick<Recoveries, keyof Recoveries>;
 
 export class Recoveries {
   constructor(private readonly client: Client) {}
+
+  start(request: unknown, taskQueue: string): Promise<Started> {
+    return startRecovery(this.client, request, taskQueue);
+  }
+
+  startBackup(request: unknown, taskQueue: string): Promise<Started> {
+    return startBackup(this.client, request, taskQueue);
+  }
+
+  /** A closed run answers from its result, an open one needs a worker. Throws what a failed run failed on. */
+  async progress(id: string): Promise<Progress> {
+    const { closed } = await this.look(id);
+    return closed ? progressOfReport(await this.report(id)) : this.queryProgress(id);
+  }
+
+  async plan(id: string): Promise<Plan | null> {
+    await this.look(id);
+    return this.query<Plan | null>(id, QUERIES.plan);
+  }
+
+  /** Throws PLAN_STALE when the hash is not that of the plan that waits. */
+  async approve(id: string, approval: Approval): Promise<string> {
+    const handle = await this.openRun(id);
+    return this.answered(() => handle.executeUpdate<string, [Approval]>(UPDATES.approve, { args: [approval] }));
+  }
+
+  async resolve(id: string, resolution: Resolution): Promise<void> {
+    const handle = await this.openRun(id);
+    return translated(() => handle.signal(SIGNALS.resolve, resolution));
+  }
+
+  async signal(id: string, name: 'abort' | 'pause' | 'resume'): Promise<void> {
+    const handle = await this.openRun(id);
+    return translated(() => handle.signal(SIGNALS[name]));
+  }
+
+  /** The report; waits while the recovery runs. Throws WORKFLOW_UNKNOWN, or what the run failed on. */
+  async report(id: string): Promise<Report> {
+    await this.look(id);
+    return this.result<Report>(id);
+  }
+
+  backupResult(id: string): Promise<BackupResult> {
+    return this.result<BackupResult>(id);
+  }
+
+  /**
+   * Calls back with each new progress until the run is closed, the last time from its report, which it returns.
+   * `onSilence`: nobody answers for now (no worker, or Temporal is away); the run goes on when somebody does again.
+   */
+  async watch(
+    id: string,
+    onProgress: (progress: Progress) => void,
+    pollMs = 500,
+    onSilence: (reason: RecoveryError) => void = () => undefined,
+  ): Promise<Report> {
+    let open = true;
+    const result = this.report(id).finally(() => {
+      open = false;
+    });
+    const ended = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    while (open) {
+      const asked = this.queryProgress(id).then(
+        (progress) => {
+          if (open) onProgress(progress);
+        },
+        (error: unknown) => {
+          if (open && error instanceof RecoveryError && error.code === 'TEMPORAL_UNAVAILABLE') onSilence(error);
+        },
+      );
+      await Promise.race([asked, ended]);
+      await Promise.race([sleep(pollMs), ended]);
+    }
+    const report = await result;
+    onProgress(progressOfReport(report));
+    return report;
+  }
 
   private handle(id: string): WorkflowHandle {
     return this.client.workflow.getHandle(id);
   }
 
-  /** Queries need a worker; a closed run answers from its history. */
-  progress(id: string): Promise<Progress> {
-    return translated(() => this.handle(id).query<Progress>(QUERIES.progress));
+  /** Whether it is there, a recovery, and closed: a signal to another workflow would be accepted and do nothing. */
+  private async look(id: string): Promise<{ closed: boolean; status: string }> {
+    const { type, status } = await translated(() =>
+      this.client.withDeadline(Date.now() + ANSWER_TIMEOUT_MS, () => this.handle(id).describe()),
+    );
+    if (type !== WORKFLOWS.recover)
+      throw new RecoveryError('WORKFLOW_UNKNOWN', `workflow ${id} is not a recovery but ${type}`);
+    return { closed: CLOSED.has(status.name), status: status.name };
   }
 
-  plan(id: string): Promise<Plan | null> {
-    return translated(() => this.handle(id).query<Plan | null>(QUERIES.plan));
+  private async openRun(id: string): Promise<WorkflowHandle> {
+    const { closed, status } = await this.look(id);
+    if (closed) throw new RecoveryError('WORKFLOW_UNKNOWN', `recovery ${id} has ended already (${status})`);
+    return this.handle(id);
   }
 
-  async status(id: string): Promise<string> {
-    return translated(async () => (await this.handle(id).describe()).status.name);
-  }
-
-  approve(id: string, approval: Approval): Promise<string> {
-    return translated(() => this.handle(id).executeUpdate<string, [Approval]>(UPDATES.approve, { args: [approval] }));
-  }
-
-  resolve(id: string, resolution: Resolution): Promise<void> {
-    return translated(() => this.handle(id).signal(SIGNALS.resolve, resolution));
-  }
-
-  signal(id: string, name: 'abort' | 'pause' | 'resume'): Promise<void> {
-    return translated(() => this.handle(id).signal(SIGNALS[name]));
-  }
-
-  /** The report of a closed run; throws WORKFLOW_UNKNOWN, or what the run failed on. Waits while it runs. */
-  report(id: string): Promise<Report> {
-    return translated(() => this.handle(id).result() as Promise<Report>);
-  }
-
-  backupResult(id: string): Promise<BackupResult> {
-    return translated(() => this.handle(id).result() as Promise<BackupResult>);
-  }
-
-  /** Calls back with each new progress until the run is closed, then gives its report. */
-  async watch(id: string, onProgress: (progress: Progress) => void, pollMs = 500): Promise<Report> {
-    let open = true;
-    const result = this.report(id).finally(() => {
-      open = false;
-    });
-    // The loop below awaits `result` in the end; until then its rejection must not count as unhandled.
-    result.catch(() => undefined);
-    while (open) {
-      try {
-        onProgress(await this.progress(id));
-      } catch (error) {
-        // No worker answers queries for now: the run goes on when there is one again.
-        if (error instanceof RecoveryError && error.code === 'WORKFLOW_UNKNOWN') throw error;
-      }
-      await Promise.race([new Promise((resolve) => setTimeout(resolve, pollMs)), result.catch(() => undefined)]);
+  private async queryProgress(id: string): Promise<Progress> {
+    try {
+      return await this.query<Progress>(id, QUERIES.progress);
+    } catch (error) {
+      // The workflow answers once it has read its policy; until then there is nothing to tell.
+      if (error instanceof QueryNotRegisteredError) return unborn(id);
+      throw error;
     }
-    return result;
   }
+
+  private query<T>(id: string, name: string): Promise<T> {
+    return this.answered(() => this.handle(id).query<T>(name));
+  }
+
+  /** Something that a worker has to answer. */
+  private async answered<T>(call: () => Promise<T>): Promise<T> {
+    try {
+      return await this.client.withDeadline(Date.now() + ANSWER_TIMEOUT_MS, call);
+    } catch (error) {
+      throw isUnanswered(error) ? noWorker() : toRecoveryError(error);
+    }
+  }
+
+  /** Outlives a Temporal server that restarts or is away for some minutes. */
+  private async result<T>(id: string): Promise<T> {
+    let awaySince: number | null = null;
+    for (;;) {
+      const calledAt = Date.now();
+      try {
+        return await translated(() => this.handle(id).result() as Promise<T>);
+      } catch (error) {
+        if (!(error instanceof RecoveryError) || error.code !== 'TEMPORAL_UNAVAILABLE') throw error;
+        if (Date.now() - calledAt > CONNECTED_MS) awaySince = null;
+        awaySince ??= Date.now();
+        if (Date.now() - awaySince > OUTAGE_MS) throw error;
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+}
+
+/** 1 and 4: our deadline passed (a query that waits for a worker is cancelled then). 9: the server knows that nobody polls. */
+function isUnanswered(error: unknown): boolean {
+  const grpc = error instanceof Error && !isGrpcServiceError(error) ? error.cause : error;
+  return isGrpcServiceError(grpc) && [1, 4, 9].includes(Number(grpc.code));
+}
+
+function unborn(id: string): Progress {
+  return {
+    recoveryId: id,
+    cluster: '',
+    phase: 'inspecting',
+    planHash: null,
+    stages: emptyStages(),
+    units: [],
+    paused: false,
+    outcome: null,
+    problem: null,
+  };
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

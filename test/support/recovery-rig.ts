@@ -107,7 +107,7 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
       keeper = true,
       lostShards = [],
     }: { keeper?: boolean; lostShards?: number[] } = {}): Promise<void> {
-      await cluster.stopAll();
+      await cluster.killAll();
       if (keeper) {
         await ensemble.stop();
         ensemble.wipe();

@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { Client, Connection, type WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
+import {
+  bundleWorkflowCode,
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkerOptions,
+  type WorkflowBundleWithSourceMap,
+} from '@temporalio/worker';
+import { QUERIES, SEARCH_ATTRIBUTES, WORKFLOWS, type Phase, type Progress } from '../../src/domain/messages.js';
+import type { RecoveryRequest } from '../../src/domain/request.js';
+import type { recoverCluster } from '../../src/workflows/index.js';
+import { scratchDir, waitFor } from '../support/processes.js';
+import { startTemporalServer } from '../support/temporal-server.js';
+import { repoRoot } from '../support/tools.js';
+import type { Fakes } from './fakes.js';
+
+export type Handle = WorkflowHandleWithFirstExecutionRunId<typeof recoverCluster>;
+
+/** One worker with its own task queue and its own cluster name. */
+export interface Scene {
+  client: Client;
+  cluster: string;
+  /** Starts a recovery of the scene's cluster. */
+  start(request?: Partial<RecoveryRequest>): Promise<Handle>;
+  /** Starts one with any input. */
+  startWith(input: unknown): Promise<Handle>;
+}
+
+export type Bench = Awaited<ReturnType<typeof startBench>>;
+
+const quiet = new DefaultLogger('ERROR');
+
+export function bundleWorkflows(workflowsPath = join(repoRoot, 'src/workflows/index.ts')) {
+  return bundleWorkflowCode({ workflowsPath, logger: quiet });
+}
+
+/** A real Temporal server, and the current workflow code, bundled once. */
+export async function startBench() {
+  Runtime.install({ logger: quiet });
+  const dir = scratchDir('tcr-workflow');
+  const searchAttributes = Object.fromEntries(
+    Object.values(SEARCH_ATTRIBUTES).map((name) => [name, 'Keyword' as const]),
+  );
+  const [server, workflowBundle] = await Promise.all([
+    startTemporalServer({ dir: dir.path, searchAttributes }),
+    bundleWorkflows(),
+  ]);
+  const connection = await Connection.connect({ address: server.address });
+  const native = await NativeConnection.connect({ address: server.address });
+  const client = new Client({ connection });
+
+  return {
+    client,
+    /** Runs `body` beside a worker with these activities. */
+    async scene<T>(
+      { activities }: Pick<Fakes, 'activities'>,
+      body: (scene: Scene) => Promise<T>,
+      options: Partial<WorkerOptions> = {},
+    ): Promise<T> {
+      const id = randomUUID().slice(0, 8);
+      const taskQueue = `test-${id}`;
+      const cluster = `c-${id}`;
+      const worker = await createWorker({ native, taskQueue, workflowBundle, activities, options });
+      const startWith = (input: unknown) =>
+        client.workflow.start<typeof recoverCluster>(WORKFLOWS.recover, {
+          taskQueue,
+          workflowId: `recovery-${randomUUID().slice(0, 8)}`,
+          args: [input],
+          workflowExecutionTimeout: '2 minutes',
+        });
+      return worker.runUntil(
+        body({ client, cluster, startWith, start: (request = {}) => startWith({ cluster, ...request }) }),
+      );
+    },
+    async stop(): Promise<void> {
+      await native.close();
+      await connection.close();
+      await server.stop();
+      dir.remove();
+    },
+  };
+}
+
+interface WorkerParts {
+  native: NativeConnection;
+  taskQueue: string;
+  workflowBundle: WorkflowBundleWithSourceMap;
+  activities: Fakes['activities'];
+  options: Partial<WorkerOptions>;
+}
+
+function createWorker({ native, taskQueue, workflowBundle, activities, options }: WorkerParts): Promise<Worker> {
+  return Worker.create({
+    connection: native,
+    taskQueue,
+    workflowBundle,
+    activities,
+    shutdownForceTime: '10s',
+    ...options,
+  });
+}
+
+export function progressOf(handle: Handle): Promise<Progress> {
+  return handle.query<Progress>(QUERIES.progress);
+}
+
+export function untilPhase(handle: Handle, phase: Phase): Promise<Progress> {
+  return waitFor(
+    async () => {
+      const progress = await progressOf(handle);
+      return progress.phase === phase && progress;
+    },
+    { what: `phase ${phase}`, deadlineMs: 20_000, everyMs: 30 },
+  );
+}
