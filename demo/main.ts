@@ -1,137 +1,206 @@
 /**
  * `npm run demo [-- --keep] [--json FILE]`: a cluster loses ZooKeeper and a shard's data and gets both back, while the
- * worker is killed in the middle. Exit 0 only if an independent check finds what was there before.
+ * worker is killed in the middle. Exit 0 only if the report says so and an independent check finds what was there before.
  */
 import { writeFileSync } from 'node:fs';
-import { Recoveries, connect } from '../src/service/recoveries.js';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ProgressView } from '../src/interfaces/cli/progress-view.js';
 import type { Progress } from '../src/domain/messages.js';
 import type { Report } from '../src/domain/report.js';
+import { Recoveries, connect } from '../src/service/recoveries.js';
 import { createDataset } from '../test/support/dataset.js';
 import { compareSnapshots, takeSnapshot } from '../test/support/oracle.js';
-import { scratchDir, waitFor, type Child } from '../test/support/processes.js';
+import { kill, scratchDir, type Child } from '../test/support/processes.js';
 import { CLUSTER, REPOSITORY, startRig, type CliResult, type Rig } from '../test/support/recovery-rig.js';
+import { parseArguments, USAGE } from './arguments.js';
 
-const args = process.argv.slice(2);
-const keep = args.includes('--keep');
-const jsonAt = args.indexOf('--json');
-const jsonFile = jsonAt < 0 ? null : args[jsonAt + 1];
-const unknown = args.find((arg, index) => arg !== '--keep' && arg !== '--json' && (jsonAt < 0 || index !== jsonAt + 1));
-if (unknown !== undefined || (jsonAt >= 0 && (jsonFile === undefined || jsonFile === null))) {
-  process.stderr.write(`usage: npm run demo -- [--keep] [--json FILE]\n`);
-  process.exit(2);
-}
+/** How often the progress is asked for: often enough to meet a stage that takes half a second. */
+const POLL_MS = 100;
 
-const startedAt = Date.now();
+const startedAt = performance.now();
 const say = (text: string) => process.stdout.write(`${text}\n`);
-const heading = (text: string) => say(`\n[${((Date.now() - startedAt) / 1000).toFixed(1).padStart(5)} s] ${text}`);
-
-function mustSucceed(what: string, result: CliResult): CliResult {
-  if (result.exitCode !== 0)
-    throw new Error(`${what} ended with exit code ${result.exitCode}\n${result.stderr}${result.stdout}`);
-  return result;
-}
-
-/** Follows the recovery; kills the worker once a third of the tables are done or under way, and starts another. */
-async function followAndKill(rig: Rig, recoveries: Recoveries, id: string, first: Child): Promise<{ killed: boolean }> {
-  const view = new ProgressView({
+const heading = (text: string) =>
+  say(`\n[${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s] ${text}`);
+const newView = () =>
+  new ProgressView({
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
     isTty: process.stdout.isTTY === true,
   });
-  let killed = false;
-  let worker: Child = first;
-  const started = (progress: Progress) =>
-    progress.units.filter((unit) => unit.state === 'validate' || unit.state === 'restore-replica').length;
-  await recoveries.watch(
+
+function mustSucceed(what: string, result: CliResult): string {
+  if (result.exitCode !== 0)
+    throw new Error(`${what} ended with exit code ${result.exitCode}\n${result.stderr}${result.stdout}`);
+  return result.stdout;
+}
+
+/** A third of the tables have their replica, and at least one is about to get it: the worst moment to die. */
+function isTheMiddle({ phase, units }: Progress): boolean {
+  const restored = units.filter(({ state }) => state === 'validate' || state === 'done').length;
+  return phase === 'executing' && restored >= units.length / 3 && inFlight(units).length > 0;
+}
+
+const inFlight = (units: Progress['units']) => units.filter(({ state }) => state === 'restore-replica');
+
+/** Follows the recovery to its end. Kills the worker in the middle, and starts another. */
+async function followAndKill(rig: Rig, recoveries: Recoveries, id: string, worker: Child): Promise<boolean> {
+  let view = newView();
+  let replacement: Promise<Child> | null = null;
+  const replaceWorker = async (progress: Progress): Promise<Child> => {
+    await kill(worker);
+    const labels = inFlight(progress.units).map(({ label }) => label);
+    say(`\n>>> worker ${worker.pid} killed with SIGKILL, with ${labels.length} tables in restore-replica:`);
+    for (const label of labels) say(`      ${label}`);
+    // On a terminal the picture goes on below these lines instead of over them.
+    if (process.stdout.isTTY) view = newView();
+    const next = await rig.startWorker();
+    say(`>>> worker ${next.pid} took over\n`);
+    if (process.stdout.isTTY) view = newView();
+    return next;
+  };
+  // Without a second worker the recovery would wait for ever, so its failure to start ends the demo.
+  let fail: (cause: unknown) => void;
+  const failed = new Promise<never>((_, reject) => (fail = reject));
+  const watching = recoveries.watch(
     id,
     (progress) => {
       view.show(progress);
-      const third = Math.ceil(progress.units.length / 3);
-      if (killed || progress.phase !== 'executing' || started(progress) < third) return;
-      killed = true;
-      process.kill(worker.pid, 'SIGKILL');
-      say(`\n>>> worker ${worker.pid} killed with SIGKILL in the middle; starting another\n`);
-      void rig.startWorker().then((next) => {
-        worker = next;
-      });
+      if (replacement !== null || !isTheMiddle(progress)) return;
+      replacement = replaceWorker(progress);
+      replacement.catch(fail);
     },
-    100,
+    POLL_MS,
   );
-  return { killed };
+  await Promise.race([watching, failed]);
+  return replacement !== null;
 }
 
-async function run(rig: Rig): Promise<boolean> {
+async function recover(rig: Rig, worker: Child): Promise<{ report: Report; killed: boolean }> {
+  heading(`ch-recover start --cluster ${CLUSTER} --backup latest --yes`);
+  const started = mustSucceed(
+    'start',
+    await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json'),
+  );
+  const { id } = JSON.parse(started) as { id: string };
+  say(`watch it in the Temporal UI: ${rig.temporal.uiAddress}/namespaces/default/workflows/${id}`);
+  const temporal = await connect();
+  const killed = await followAndKill(rig, new Recoveries(temporal.client), id, worker);
+  await temporal.close();
+
+  heading(`ch-recover report ${id}`);
+  say((await rig.cli('report', id)).stdout.trimEnd());
+  return { report: JSON.parse((await rig.cli('report', id, '--json')).stdout) as Report, killed };
+}
+
+async function run(rig: Rig, jsonFile: string | null): Promise<boolean> {
   heading('creating three databases of replicated tables on each of three shards');
   await createDataset(rig.nodes, 'demo');
   const judge = { nodes: rig.nodes, keeperHosts: rig.ensemble.hosts };
   const before = await takeSnapshot(judge);
-  heading('ch-recover backup --cluster demo --to local --wait');
+  say(`the independent check has seen ${before.size} tables and views`);
+
+  heading(`ch-recover backup --cluster ${CLUSTER} --to ${REPOSITORY} --wait`);
   const worker = await rig.startWorker();
-  say(
-    mustSucceed(
-      'the backup',
-      await rig.cli('backup', '--cluster', CLUSTER, '--to', REPOSITORY, '--wait'),
-    ).stdout.trimEnd(),
-  );
+  const backup = await rig.cli('backup', '--cluster', CLUSTER, '--to', REPOSITORY, '--wait');
+  say(mustSucceed('the backup', backup).trimEnd());
 
-  heading("disaster: every node stopped, ZooKeeper's data wiped, the data of shard 02 deleted");
+  heading("disaster: every node stopped, ZooKeeper's data wiped, the data of shard 02 deleted, nodes started again");
   await rig.disaster({ lostShards: [1] });
+  const damage = compareSnapshots(before, await takeSnapshot(judge));
+  say(`the independent check finds ${damage.length} differences, such as:`);
+  for (const difference of damage.slice(0, 3)) say(`  ${difference.slice(0, 110)}`);
+  if (damage.length === 0) throw new Error('the disaster did nothing: what follows would prove nothing');
 
-  heading('ch-recover start --cluster demo --backup latest --yes');
-  const started = JSON.parse(
-    mustSucceed('start', await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json')).stdout,
-  ) as { id: string };
-  if (rig.temporal.uiAddress)
-    say(`watch it in the Temporal UI: ${url(rig)}/namespaces/default/workflows/${started.id}`);
-  process.env['TEMPORAL_ADDRESS'] = rig.temporal.address;
-  const connected = await connect();
-  const { killed } = await followAndKill(rig, new Recoveries(connected.client), started.id, worker);
-  await connected.close();
-
-  heading(`ch-recover report ${started.id}`);
-  const markdown = await rig.cli('report', started.id);
-  say(markdown.stdout.trimEnd());
-  const report = JSON.parse((await rig.cli('report', started.id, '--json')).stdout) as Report;
-  if (typeof jsonFile === 'string') writeFileSync(jsonFile, `${JSON.stringify(report, null, 2)}\n`);
+  const { report, killed } = await recover(rig, worker);
+  if (jsonFile !== null) writeFileSync(jsonFile, `${JSON.stringify(report, null, 2)}\n`);
 
   heading('independent check: rows, content hashes, part hashes and ZooKeeper against what was there before');
   const differences = compareSnapshots(before, await takeSnapshot(judge));
   for (const difference of differences) say(`  DIFFERENT ${difference}`);
   const good = differences.length === 0 && report.outcome === 'succeeded' && killed;
-  say(
-    good
-      ? '  the same: no row lost, none doubled'
-      : `  outcome ${report.outcome}, worker killed: ${String(killed)}, ${differences.length} differences`,
-  );
+  const verdict = `report ${report.outcome}, ${differences.length} differences, worker killed: ${killed ? 'yes' : 'no'}`;
+  say(good ? `  ${before.size} tables and views as before: no row lost, none doubled (${verdict})` : `  ${verdict}`);
   return good;
 }
 
-function url(rig: Rig): string {
-  const address = rig.temporal.uiAddress ?? '';
-  return address.startsWith('http') ? address : `http://${address}`;
+/** The logs that tell most: the newest worker's first. */
+function logTails(rig: Rig): string {
+  return [...rig.workers]
+    .reverse()
+    .slice(0, 2)
+    .map(
+      (worker) =>
+        `--- ${worker.name} (${worker.isRunning() ? 'running' : 'ended'}), end of its log:\n${worker.logTail()}`,
+    )
+    .join('\n');
 }
 
-const dir = scratchDir('ch-recover-demo');
-let code = 1;
-let rig: Rig | null = null;
-process.once('SIGINT', () => process.exit(130));
-try {
-  heading('starting Temporal, a ZooKeeper ensemble of three and three ClickHouse 26.7 nodes');
-  rig = await startRig({ dir: dir.path, shards: 3, keepers: 3, ui: true });
-  say(`Temporal UI: ${url(rig)}   Temporal: ${rig.temporal.address}   configuration: ${rig.configPath}`);
-  code = (await run(rig)) ? 0 : 1;
-  heading(code === 0 ? 'the demo succeeded' : 'THE DEMO FAILED');
-  if (keep) {
-    say(
-      `everything stays up until Ctrl-C; try: TEMPORAL_ADDRESS=${rig.temporal.address} node dist/cli.js doctor --cluster ${CLUSTER} --config ${rig.configPath}`,
-    );
-    await waitFor(() => false, { what: 'Ctrl-C', deadlineMs: 2 ** 31 - 1, everyMs: 1_000 });
-  }
-} catch (error) {
-  process.stderr.write(`\nthe demo failed: ${error instanceof Error ? error.message : String(error)}\n`);
-} finally {
-  if (rig) await rig.stop();
-  dir.remove();
+/** Rejects at Ctrl-C or SIGTERM, so that the cleaning up below runs; a second one ends the process at once. */
+function interruption(): { happened: Promise<never>; code: () => number | null } {
+  let code: number | null = null;
+  let firstAt = 0;
+  const happened = new Promise<never>((_, reject) => {
+    for (const [signal, number] of [
+      ['SIGINT', 2],
+      ['SIGTERM', 15],
+    ] as const)
+      process.on(signal, () => {
+        // One Ctrl-C can come twice: from the terminal, and passed on by tsx and npm.
+        if (code !== null && performance.now() - firstAt > 1_000) process.exit(128 + number);
+        if (code !== null) return;
+        firstAt = performance.now();
+        code = 128 + number;
+        reject(new Error(`${signal}: cleaning up`));
+      });
+  });
+  happened.catch(() => undefined);
+  return { happened, code: () => code };
 }
-process.exit(code);
+
+async function main(): Promise<number> {
+  const args = parseArguments(process.argv.slice(2));
+  if (args === null) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
+  const dir = scratchDir('ch-recover-demo');
+  const { happened, code } = interruption();
+  let rig: Rig | null = null;
+  heading('starting Temporal, a ZooKeeper ensemble of three and three ClickHouse 26.7 nodes');
+  const starting = startRig({ dir: dir.path, shards: 3, keepers: 3, ui: true });
+  try {
+    rig = await Promise.race([starting, happened]);
+    process.env['TEMPORAL_ADDRESS'] = rig.temporal.address;
+    say(
+      `Temporal UI: ${rig.temporal.uiAddress}   Temporal: ${rig.temporal.address}   configuration: ${rig.configPath}`,
+    );
+    const good = await Promise.race([run(rig, args.jsonFile), happened]);
+    heading(good ? 'the demo succeeded' : 'THE DEMO FAILED');
+    if (!good) say(logTails(rig));
+    if (args.keep) {
+      say(`everything stays up until Ctrl-C (or: kill ${process.pid}), which removes ${dir.path}`);
+      for (const node of rig.nodes) say(`  ${node.name}: ${node.url}`);
+      say(`  ZooKeeper: ${rig.ensemble.connectString}`);
+      say(
+        `  try: TEMPORAL_ADDRESS=${rig.temporal.address} node dist/cli.js doctor --cluster ${CLUSTER} --config ${rig.configPath}`,
+      );
+      await Promise.race([delay(2 ** 31 - 1), happened]).catch(() => undefined);
+    }
+    return good ? 0 : 1;
+  } catch (error) {
+    const interrupted = code();
+    process.stderr.write(`\nthe demo ${interrupted === null ? 'failed' : 'was interrupted'}: ${messageOf(error)}\n`);
+    if (rig && interrupted === null) process.stderr.write(`${logTails(rig)}\n`);
+    return interrupted ?? 1;
+  } finally {
+    rig ??= await starting.catch(() => null);
+    await rig?.stop();
+    dir.remove();
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+process.exit(await main());

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   Client,
   Connection,
@@ -6,8 +5,6 @@ import {
   QueryNotRegisteredError,
   type WorkflowHandle,
 } from '@temporalio/client';
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { emptyStages } from '../domain/build-report.js';
 import { RecoveryError } from '../domain/errors.js';
 import {
@@ -22,13 +19,14 @@ import {
 } from '../domain/messages.js';
 import type { Plan } from '../domain/plan.js';
 import type { Report } from '../domain/report.js';
-import { parseBackupRequest, parseRequest, type RecoveryRequest } from '../domain/request.js';
 import { progressOfReport } from './progress-of-report.js';
+import { startBackup, startRecovery, type Started } from './start.js';
 import { noWorker, toRecoveryError, translated } from './temporal-errors.js';
 
+export { connect } from './connect.js';
+export { startBackup, startRecovery, type Started } from './start.js';
 export { toRecoveryError } from './temporal-errors.js';
 
-const CONNECT_TIMEOUT_MS = 10_000;
 /** A query or an update waits for ever where no worker polls: past this, say so instead. */
 const ANSWER_TIMEOUT_MS = 10_000;
 /** How long a wait for the end of a run outlives a Temporal server that is away. */
@@ -36,128 +34,6 @@ const OUTAGE_MS = 600_000;
 /** A call that lasted longer than this was connected: the outage begins anew. */
 const CONNECTED_MS = 60_000;
 const RETRY_MS = 1_000;
-/** Temporal accepts 1,000 bytes. Shorter, so that an id still fits on a line with the command around it. */
-const MAX_ID_LENGTH = 255;
-
-/**
- * Connects as the `temporal` CLI does: TEMPORAL_* environment, then the TOML profile. Throws TEMPORAL_UNAVAILABLE,
- * or CONFIG_INVALID where the profile cannot be used.
- */
-export async function connect(): Promise<{ client: Client; close(): Promise<void> }> {
-  const { connectionOptions, namespace } = profile();
-  try {
-    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT_MS });
-    return { client: new Client({ connection, namespace: namespace ?? 'default' }), close: () => connection.close() };
-  } catch (cause) {
-    throw new RecoveryError(
-      'TEMPORAL_UNAVAILABLE',
-      `no Temporal server at ${connectionOptions.address ?? '127.0.0.1:7233'}: ${messageOf(cause)}`.slice(0, 300),
-    );
-  }
-}
-
-function profile(): ReturnType<typeof loadClientConnectConfig> {
-  try {
-    return loadClientConnectConfig();
-  } catch (cause) {
-    // The first line only: below it the TOML parser quotes the file, and an API key may stand there.
-    const [reason] = messageOf(cause).split('\n');
-    throw new RecoveryError('CONFIG_INVALID', `the Temporal profile cannot be used: ${reason ?? ''}`.slice(0, 300), {
-      field: 'TEMPORAL_PROFILE',
-    });
-  }
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
-}
-
-export interface Started {
-  id: string;
-  runId: string;
-  /** False: this incident has a recovery already, and this is its id. */
-  started: boolean;
-  /** Null where the server does not say. */
-  workers: number | null;
-}
-
-/**
- * Starts a recovery. With an incident the id is derived from it, so that a repeat finds the run instead of starting
- * another; a repeat that asks for something else is refused. The request is checked here too, before anything is sent.
- */
-export async function startRecovery(client: Client, value: unknown, taskQueue: string): Promise<Started> {
-  const request = parseRequest(value);
-  const id = recoveryIdOf(request);
-  const requestHash = sha256(JSON.stringify(request));
-  return translated(async () => {
-    const workers = await pollers(client, taskQueue);
-    try {
-      // FAIL, not USE_EXISTING: that one answers with the run but does not say whether it was there before.
-      const handle = await client.workflow.start(WORKFLOWS.recover, {
-        taskQueue,
-        workflowId: id,
-        args: [request],
-        workflowIdConflictPolicy: 'FAIL',
-        memo: { requestHash },
-        staticSummary: `recover ${request.cluster}`,
-        staticDetails: request.incident === undefined ? undefined : `incident ${request.incident}`,
-      });
-      return { id, runId: handle.firstExecutionRunId, started: true, workers };
-    } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      const { runId, memo } = await client.workflow.getHandle(id).describe();
-      if (memo?.['requestHash'] !== undefined && memo['requestHash'] !== requestHash)
-        throw new RecoveryError('INPUT_INVALID', `this incident has a recovery with another request: ${id}`, {
-          field: 'incident',
-          objects: [id],
-        });
-      return { id, runId, started: false, workers };
-    }
-  });
-}
-
-export async function startBackup(client: Client, value: unknown, taskQueue: string): Promise<Started> {
-  const request = parseBackupRequest(value);
-  const id = `backup-${request.cluster}-${timestamp()}`;
-  return translated(async () => {
-    const handle = await client.workflow.start(WORKFLOWS.backup, {
-      taskQueue,
-      workflowId: id,
-      args: [request],
-      staticSummary: `back up ${request.cluster}`,
-    });
-    return { id, runId: handle.firstExecutionRunId, started: true, workers: await pollers(client, taskQueue) };
-  });
-}
-
-/** The same incident always gives the same id. */
-export function recoveryIdOf({ cluster, incident }: RecoveryRequest): string {
-  if (incident === undefined) return `recover-${cluster}-${timestamp()}`;
-  const readable = `recover-${cluster}-incident-${encodeURIComponent(incident)}`;
-  return readable.length <= MAX_ID_LENGTH ? readable : `recover-${sha256(readable)}`;
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('hex');
-}
-
-function timestamp(): string {
-  return `${new Date().toISOString().slice(0, 23).replace(/[:.]/g, '-')}-${Math.random().toString(36).slice(2, 6)}`;
-}
-
-/** How many workers poll the task queue: without one, a started run waits. */
-async function pollers(client: Client, taskQueue: string): Promise<number | null> {
-  try {
-    const answer = await client.workflowService.describeTaskQueue({
-      namespace: client.options.namespace,
-      taskQueue: { name: taskQueue },
-      taskQueueType: 1,
-    });
-    return answer.pollers?.length ?? null;
-  } catch {
-    return null;
-  }
-}
 
 const CLOSED = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'TIMED_OUT']);
 
@@ -253,6 +129,7 @@ export class Recoveries {
 
   /** Whether it is there, a recovery, and closed: a signal to another workflow would be accepted and do nothing. */
   private async look(id: string): Promise<{ closed: boolean; status: string }> {
+    if (id === '') throw new RecoveryError('INPUT_INVALID', 'the id is empty', { field: 'id' });
     const { type, status } = await translated(() =>
       this.client.withDeadline(Date.now() + ANSWER_TIMEOUT_MS, () => this.handle(id).describe()),
     );

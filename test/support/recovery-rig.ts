@@ -2,15 +2,15 @@
  * Everything a recovery needs, for real: Temporal, a ZooKeeper ensemble, embedded ClickHouse nodes, recovery.yaml and
  * the product's own command line. Scenarios and the demo are written against this.
  */
-import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execFile, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { startEmbeddedCluster, type EmbeddedCluster } from './embedded-cluster.js';
-import { start, waitFor, type Child } from './processes.js';
-import { startTemporalServer } from './temporal-server.js';
+import { start, stop, waitFor, type Child } from './processes.js';
+import { startTemporalServer, type TemporalServer } from './temporal-server.js';
 import { repoRoot } from './tools.js';
-import { startEnsemble } from './zookeeper-ensemble.js';
+import { startEnsemble, type Ensemble } from './zookeeper-ensemble.js';
 
 export const CLUSTER = 'demo';
 export const REPOSITORY = 'local';
@@ -33,19 +33,48 @@ export interface RigOptions {
 
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 
-/** Starts the parts side by side. On failure, what was started ends with this process (see processes.ts). */
-export async function startRig({ dir, shards = 2, keepers = 1, ui = false, policies = {} }: RigOptions) {
-  mkdirSync(dir, { recursive: true });
-  const [temporal, ensemble] = await Promise.all([
+/** A worker that is told to stop waits for its activities; a test does not. In milliseconds. */
+const WORKER_GRACE_MS = 1_000;
+
+/** Of all rigs. A command that waits for a workflow would outlive us, and keep trying to reach a Temporal that is gone. */
+const runningCommands = new Set<ChildProcess>();
+process.on('exit', () => runningCommands.forEach((command) => command.kill('SIGKILL')));
+
+interface Parts {
+  temporal: TemporalServer;
+  ensemble: Ensemble;
+  cluster: EmbeddedCluster;
+}
+
+/** Starts the parts side by side. Where one does not start, those that did are stopped again. */
+async function startParts({ dir, shards, keepers, ui }: Required<Omit<RigOptions, 'policies'>>): Promise<Parts> {
+  const [temporal, ensemble] = await Promise.allSettled([
     startTemporalServer({ dir: join(dir, 'temporal'), ui }),
     startEnsemble({ dir: join(dir, 'zookeeper'), size: keepers }),
   ]);
-  const cluster: EmbeddedCluster = await startEmbeddedCluster({
-    dir: join(dir, 'clickhouse'),
-    keeperHosts: ensemble.hosts,
-    shards,
-    clusterName: CLUSTER,
-  });
+  try {
+    if (temporal.status === 'rejected') throw temporal.reason;
+    if (ensemble.status === 'rejected') throw ensemble.reason;
+    const cluster = await startEmbeddedCluster({
+      dir: join(dir, 'clickhouse'),
+      keeperHosts: ensemble.value.hosts,
+      shards,
+      clusterName: CLUSTER,
+    });
+    return { temporal: temporal.value, ensemble: ensemble.value, cluster };
+  } catch (error) {
+    if (temporal.status === 'fulfilled') await temporal.value.stop();
+    if (ensemble.status === 'fulfilled') await ensemble.value.stop();
+    throw error;
+  }
+}
+
+/** @throws Error where `npm run build` is due, or a part does not start */
+export async function startRig({ dir, shards = 2, keepers = 1, ui = false, policies = {} }: RigOptions) {
+  const cliPath = join(repoRoot, 'dist/cli.js');
+  if (!existsSync(cliPath)) throw new Error(`${cliPath} is missing: run \`npm run build\``);
+  mkdirSync(dir, { recursive: true });
+  const { temporal, ensemble, cluster } = await startParts({ dir, shards, keepers, ui });
   const configPath = join(dir, 'recovery.yaml');
   const entry = cluster.config.clusters[CLUSTER];
   writeFileSync(
@@ -62,14 +91,19 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
     }),
   );
   const env = { ...process.env, TEMPORAL_ADDRESS: temporal.address, CH_RECOVER_CONFIG: configPath };
-  const cliPath = join(repoRoot, 'dist/cli.js');
-  let workers = 0;
+  const workers: Child[] = [];
+  const commands = new Set<ChildProcess>();
 
   const cli = (...args: string[]): Promise<CliResult> =>
     new Promise((resolve) => {
-      execFile(process.execPath, [cliPath, ...args], { env, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const options = { env, maxBuffer: 64 * 1024 * 1024 };
+      const command = execFile(process.execPath, [cliPath, ...args], options, (error, stdout, stderr) => {
+        commands.delete(command);
+        runningCommands.delete(command);
         resolve({ exitCode: error ? (typeof error.code === 'number' ? error.code : 1) : 0, stdout, stderr });
       });
+      commands.add(command);
+      runningCommands.add(command);
     });
 
   return {
@@ -81,12 +115,14 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
     env,
     nodes: cluster.nodes.map((node) => ({ name: node.name, url: node.url })),
     cli,
-    /** A worker process, polling. `script`: another entry than the product's, such as one with crash points. */
+    /** All workers so far, also those that ended. */
+    workers: workers as readonly Child[],
+    /** A worker process, polling. @throws Error with its log where it ends first. `script`: another entry than the product's, such as one with crash points. */
     async startWorker({
       script,
       workerEnv = {},
     }: { script?: string; workerEnv?: Record<string, string> } = {}): Promise<Child> {
-      const name = `worker-${++workers}`;
+      const name = `worker-${workers.length + 1}`;
       const args = script === undefined ? [cliPath, 'worker'] : ['--import', 'tsx', script];
       const child = await start({
         name,
@@ -96,10 +132,10 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
         logFile: join(dir, `${name}.log`),
         env: { ...env, ...workerEnv },
       });
-      await waitFor(() => child.logTail(50).includes('worker ready') || !child.isRunning(), {
-        what: `${name} to be ready`,
-        deadlineMs: 60_000,
-      });
+      workers.push(child);
+      const isReady = () => child.logTail(Infinity).includes('worker ready');
+      await waitFor(() => isReady() || !child.isRunning(), { what: `${name} to be ready`, deadlineMs: 60_000 });
+      if (!isReady()) throw new Error(`${name} ended before it was ready; its log ends with:\n${child.logTail()}`);
       return child;
     },
     /** Every node stopped, ZooKeeper's data wiped, the nodes of `lostShards` (by index) without their data. */
@@ -116,8 +152,12 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
       for (const shard of lostShards) cluster.wipeNodeData(shard);
       await cluster.startAll();
     },
+    /** Stops everything, workers first: one whose systems are gone keeps trying. */
     async stop(): Promise<void> {
-      await cluster.stopAll();
+      commands.forEach((command) => command.kill('SIGKILL'));
+      await Promise.all(workers.map((worker) => stop(worker, WORKER_GRACE_MS)));
+      // Killed: an embedded node that holds replicated tables takes 8 s to stop, and nobody reads its data again.
+      await cluster.killAll();
       await Promise.all([ensemble.stop(), temporal.stop()]);
     },
   };

@@ -100,6 +100,8 @@ function createWorker({ native, taskQueue, workflowBundle, activities, options }
     workflowBundle,
     activities,
     shutdownForceTime: '10s',
+    // A cancellation reaches an activity with the answer to its heartbeat.
+    maxHeartbeatThrottleInterval: '200ms',
     ...options,
   });
 }

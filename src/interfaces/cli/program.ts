@@ -1,60 +1,74 @@
 import { Command, CommanderError } from 'commander';
-import { RecoveryError } from '../../domain/errors.js';
+import { problem, RecoveryError } from '../../domain/errors.js';
+import { TASK_QUEUE } from '../../domain/messages.js';
 import type { DirectActions } from '../../service/direct.js';
-import { connect, Recoveries, toRecoveryError } from '../../service/recoveries.js';
-import type { Client } from '@temporalio/client';
-import { addDirectCommands } from './direct-commands.js';
-import { addRunCommands } from './run-commands.js';
-import { fail, type ExitCode, type Streams } from './output.js';
+import { connect, Recoveries, toRecoveryError, type RecoveryService } from '../../service/recoveries.js';
+import { addAbort, addPause, addResume } from './commands/signals.js';
+import { addApprove } from './commands/approve.js';
+import { addBackup } from './commands/backup.js';
+import { addDoctor } from './commands/doctor.js';
+import { addPlan } from './commands/plan.js';
+import { addReport } from './commands/report.js';
+import { addResolve } from './commands/resolve.js';
+import { addSchema } from './commands/schema.js';
+import { addStart } from './commands/start.js';
+import { addStatus } from './commands/status.js';
+import { addUnfence } from './commands/unfence.js';
+import { addWatch } from './commands/watch.js';
+import { addWorker } from './commands/worker.js';
+import type { CommandContext, Define } from './command.js';
+import { fail, failWith, processStreams, type ExitCode, type Streams } from './output.js';
 
-/** What a command gets: its streams, and what it may ask for. Both are opened at first use and closed at the end. */
-export interface CommandContext {
-  streams: Streams;
-  direct(): Promise<DirectActions>;
-  temporal(): Promise<{ client: Client; recoveries: Recoveries }>;
+export type Load = (configPath: string) => Promise<DirectActions>;
+export type Open = () => Promise<{ recoveries: RecoveryService; close(): Promise<void> }>;
+
+/** One file a command. In the order of `--help`. */
+const COMMANDS: readonly ((define: Define) => void)[] = [
+  addWorker,
+  addDoctor,
+  addPlan,
+  addStart,
+  addStatus,
+  addWatch,
+  addApprove,
+  addResolve,
+  addPause,
+  addResume,
+  addAbort,
+  addReport,
+  addBackup,
+  addUnfence,
+  addSchema,
+];
+
+async function openTemporal(): ReturnType<Open> {
+  const temporal = await connect();
+  return { recoveries: new Recoveries(temporal.client), close: () => temporal.close() };
 }
-
-export interface CommonOptions {
-  json?: boolean;
-}
-
-/** A command's body: prints, and says how it ended. */
-export type Body<Options> = (context: CommandContext, options: Options, ...args: string[]) => Promise<ExitCode>;
-
-export type Define = <Options extends CommonOptions>(
-  name: string,
-  description: string,
-  configure: (command: Command) => Command,
-  body: Body<Options>,
-) => void;
-
-const processStreams: Streams = {
-  out: (text) => process.stdout.write(text),
-  err: (text) => process.stderr.write(text),
-  isTty: process.stdout.isTTY === true,
-};
 
 /** `ch-recover`: exit 0 done or nothing to do, 1 failed, 2 bad usage or input, 3 needs an operator. */
 export function createProgram(
-  load: (configPath: string) => Promise<DirectActions>,
+  load: Load,
   streams: Streams = processStreams,
+  open: Open = openTemporal,
 ): { run(argv: string[]): Promise<ExitCode> } {
   let exitCode: ExitCode = 0;
   const program = new Command('ch-recover')
     .description('disaster recovery of a replicated ClickHouse cluster, as one durable Temporal workflow')
     .version('0.1.0')
-    .option('--config <file>', 'recovery.yaml', process.env['CH_RECOVER_CONFIG'] ?? 'recovery.yaml')
+    .option('--config <file>', 'recovery.yaml, or CH_RECOVER_CONFIG')
     .exitOverride()
-    .configureOutput({ writeOut: streams.out, writeErr: streams.err })
-    .showHelpAfterError('(--help shows the usage)');
+    // Usage errors are printed by `run`, in the form of all the others.
+    .configureOutput({ writeOut: streams.out, writeErr: streams.err, outputError: () => undefined });
   const define: Define = (name, description, configure, body) => {
     const command = configure(program.command(name).description(description))
       .option('--json', 'print the result as JSON')
-      .option('--config <file>', 'recovery.yaml');
+      .option('--config <file>', 'recovery.yaml, or CH_RECOVER_CONFIG');
     command.action(async (...all: unknown[]) => {
       const args = all.slice(0, -2) as string[];
       const options = command.opts<Parameters<typeof body>[1] & { config?: string }>();
-      const context = openContext(load, options.config ?? program.opts<{ config: string }>().config, streams);
+      const named = options.config ?? program.opts<{ config?: string }>().config ?? process.env['CH_RECOVER_CONFIG'];
+      const context = openContext({ load, open, named, streams });
       try {
         exitCode = await body(context, options, ...args);
       } catch (error) {
@@ -64,48 +78,64 @@ export function createProgram(
       }
     });
   };
-  addDirectCommands(define);
-  addRunCommands(define);
+  for (const add of COMMANDS) add(define);
   return {
     run: async (argv) => {
       try {
         await program.parseAsync(argv);
+        return exitCode;
       } catch (error) {
-        // Commander has printed what was wrong; --help and --version end here too.
-        if (!(error instanceof CommanderError)) throw error;
-        return error.exitCode === 0 ? 0 : 2;
+        const json = argv.includes('--json');
+        return error instanceof CommanderError ? usage(error, { json, streams }) : fail(error, { json, streams });
       }
-      return exitCode;
     },
   };
 }
 
-function openContext(
-  load: (configPath: string) => Promise<DirectActions>,
-  configPath: string,
-  streams: Streams,
-): CommandContext & { close(): Promise<void> } {
+/** `--help` and `--version` end here too, having printed what they should. */
+function usage(error: CommanderError, { json, streams }: { json: boolean; streams: Streams }): ExitCode {
+  if (error.exitCode === 0) return 0;
+  // No command at all: commander has printed the help.
+  const message = error.code === 'commander.help' ? 'no command given' : error.message.replace(/^error: /, '');
+  return failWith(
+    {
+      ...problem('INPUT_INVALID', message),
+      hint: '`ch-recover --help` and `ch-recover COMMAND --help` show the usage',
+    },
+    { json, streams },
+  );
+}
+
+function openContext({
+  load,
+  open,
+  named,
+  streams,
+}: {
+  load: Load;
+  open: Open;
+  named: string | undefined;
+  streams: Streams;
+}): CommandContext & { close(): Promise<void> } {
   let direct: DirectActions | null = null;
-  let temporal: Awaited<ReturnType<typeof connect>> | null = null;
-  return {
+  let temporal: Awaited<ReturnType<Open>> | null = null;
+  const context = {
     streams,
-    direct: async () => (direct ??= await load(configPath)),
-    temporal: async () => {
-      temporal ??= await connect();
-      return { client: temporal.client, recoveries: new Recoveries(temporal.client) };
+    direct: async () => (direct ??= await load(named ?? 'recovery.yaml')),
+    recoveries: async () => (temporal ??= await open()).recoveries,
+    taskQueue: async () => {
+      try {
+        return (await context.direct()).taskQueue;
+      } catch (error) {
+        // Starting needs no other part of the file. One that was named and is not there is a mistake all the same.
+        if (named === undefined && error instanceof RecoveryError && error.code === 'CONFIG_NOT_FOUND')
+          return TASK_QUEUE;
+        throw error;
+      }
     },
     close: async () => {
-      await direct?.close();
-      await temporal?.close();
+      await Promise.all([direct?.close(), temporal?.close()]);
     },
   };
-}
-
-export function collect(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value];
-}
-
-export function required(value: string | undefined, field: string): string {
-  if (value === undefined || value === '') throw new RecoveryError('INPUT_INVALID', `${field} is missing`, { field });
-  return value;
+  return context;
 }

@@ -1,0 +1,31 @@
+import type { Command } from 'commander';
+import type { DirectActions } from '../../service/direct.js';
+import type { RecoveryService } from '../../service/recoveries.js';
+import type { ExitCode, Streams } from './output.js';
+
+/** What a command gets: its streams, and what it may ask for. Both are opened at first use and closed at the end. */
+export interface CommandContext {
+  streams: Streams;
+  direct(): Promise<DirectActions>;
+  recoveries(): Promise<RecoveryService>;
+  /** The task queue of recovery.yaml; the default one where no file is named and none is there. */
+  taskQueue(): Promise<string>;
+}
+
+export interface CommonOptions {
+  json?: boolean;
+}
+
+/** A command's body: prints, and says how it ended. */
+export type Body<Options> = (context: CommandContext, options: Options, ...args: string[]) => Promise<ExitCode>;
+
+export type Define = <Options extends CommonOptions>(
+  name: string,
+  description: string,
+  configure: (command: Command) => Command,
+  body: Body<Options>,
+) => void;
+
+export function collect(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}

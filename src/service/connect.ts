@@ -1,0 +1,38 @@
+import { Client, Connection } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { RecoveryError } from '../domain/errors.js';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/**
+ * Connects as the `temporal` CLI does: TEMPORAL_* environment, then the TOML profile. Throws TEMPORAL_UNAVAILABLE,
+ * or CONFIG_INVALID where the profile cannot be used.
+ */
+export async function connect(): Promise<{ client: Client; close(): Promise<void> }> {
+  const { connectionOptions, namespace } = profile();
+  try {
+    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: CONNECT_TIMEOUT_MS });
+    return { client: new Client({ connection, namespace: namespace ?? 'default' }), close: () => connection.close() };
+  } catch (cause) {
+    throw new RecoveryError(
+      'TEMPORAL_UNAVAILABLE',
+      `no Temporal server at ${connectionOptions.address ?? '127.0.0.1:7233'}: ${messageOf(cause)}`.slice(0, 300),
+    );
+  }
+}
+
+function profile(): ReturnType<typeof loadClientConnectConfig> {
+  try {
+    return loadClientConnectConfig();
+  } catch (cause) {
+    // The first line only: below it the TOML parser quotes the file, and an API key may stand there.
+    const [reason] = messageOf(cause).split('\n');
+    throw new RecoveryError('CONFIG_INVALID', `the Temporal profile cannot be used: ${reason ?? ''}`.slice(0, 300), {
+      field: 'TEMPORAL_PROFILE',
+    });
+  }
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import type { Client } from '@temporalio/client';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { RecoveryError } from '../domain/errors.js';
+import { WORKFLOWS } from '../domain/messages.js';
+import { parseBackupRequest, parseRequest, type RecoveryRequest } from '../domain/request.js';
+import { translated } from './temporal-errors.js';
+
+/** Temporal accepts 1,000 bytes. Shorter, so that an id still fits on a line with the command around it. */
+const MAX_ID_LENGTH = 255;
+
+export interface Started {
+  id: string;
+  runId: string;
+  /** False: this incident has a recovery already, and this is its id. */
+  started: boolean;
+  /** Null where the server does not say. */
+  workers: number | null;
+}
+
+/**
+ * Starts a recovery. With an incident the id is derived from it, so that a repeat finds the run instead of starting
+ * another; a repeat that asks for something else is refused. The request is checked here too, before anything is sent.
+ */
+export async function startRecovery(client: Client, value: unknown, taskQueue: string): Promise<Started> {
+  const request = parseRequest(value);
+  const id = recoveryIdOf(request);
+  const requestHash = sha256(JSON.stringify(request));
+  return translated(async () => {
+    const workers = await pollers(client, taskQueue);
+    try {
+      // FAIL, not USE_EXISTING: that one answers with the run but does not say whether it was there before.
+      const handle = await client.workflow.start(WORKFLOWS.recover, {
+        taskQueue,
+        workflowId: id,
+        args: [request],
+        workflowIdConflictPolicy: 'FAIL',
+        memo: { requestHash },
+        staticSummary: `recover ${request.cluster}`,
+        staticDetails: request.incident === undefined ? undefined : `incident ${request.incident}`,
+      });
+      return { id, runId: handle.firstExecutionRunId, started: true, workers };
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      const { runId, memo } = await client.workflow.getHandle(id).describe();
+      if (memo?.['requestHash'] !== undefined && memo['requestHash'] !== requestHash)
+        throw new RecoveryError('INPUT_INVALID', `this incident has a recovery with another request: ${id}`, {
+          field: 'incident',
+          objects: [id],
+        });
+      return { id, runId, started: false, workers };
+    }
+  });
+}
+
+export async function startBackup(client: Client, value: unknown, taskQueue: string): Promise<Started> {
+  const request = parseBackupRequest(value);
+  const id = `backup-${request.cluster}-${timestamp()}`;
+  return translated(async () => {
+    const handle = await client.workflow.start(WORKFLOWS.backup, {
+      taskQueue,
+      workflowId: id,
+      args: [request],
+      staticSummary: `back up ${request.cluster}`,
+    });
+    return { id, runId: handle.firstExecutionRunId, started: true, workers: await pollers(client, taskQueue) };
+  });
+}
+
+/** The same incident always gives the same id. */
+export function recoveryIdOf({ cluster, incident }: RecoveryRequest): string {
+  if (incident === undefined) return `recover-${cluster}-${timestamp()}`;
+  const readable = `recover-${cluster}-incident-${encodeURIComponent(incident)}`;
+  return readable.length <= MAX_ID_LENGTH ? readable : `recover-${sha256(readable)}`;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text, 'utf8').digest('hex');
+}
+
+function timestamp(): string {
+  return `${new Date().toISOString().slice(0, 23).replace(/[:.]/g, '-')}-${Math.random().toString(36).slice(2, 6)}`;
+}
+
+/** How many workers poll the task queue: without one, a started run waits. */
+async function pollers(client: Client, taskQueue: string): Promise<number | null> {
+  try {
+    const answer = await client.workflowService.describeTaskQueue({
+      namespace: client.options.namespace,
+      taskQueue: { name: taskQueue },
+      taskQueueType: 1,
+    });
+    return answer.pollers?.length ?? null;
+  } catch {
+    return null;
+  }
+}
