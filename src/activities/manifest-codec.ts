@@ -53,11 +53,17 @@ export function parseManifest(lines: string[], sha256: (text: string) => string)
   const [first, ...rest] = lines;
   if (first === undefined) throw invalid('the manifest is empty');
   const json = (text: string): unknown => {
+    let value: unknown;
+    let written: string;
     try {
-      return JSON.parse(text);
+      value = JSON.parse(text);
+      written = JSON.stringify(value);
     } catch {
-      throw invalid('the manifest is not JSON');
+      throw invalid('the manifest is not JSON, or too deep');
     }
+    // What we write is canonical: a doubled key or a `__proto__` does not come back as it was.
+    if (written !== text || text.includes('"__proto__"')) throw invalid('the manifest is not as it was written');
+    return value;
   };
   const raw = json(first);
   const version = typeof raw === 'object' && raw !== null && 'version' in raw ? raw.version : undefined;

@@ -39,7 +39,8 @@ export const PARTITIONS_TO_REPLACE = `SELECT id, groupUniqArray(side) AS sides F
 
 /** Proof that the fence holds for a table: nothing merges it, and nobody but us writes it. */
 export const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE database = {database:String} AND table = {table:String}) AS merges,
- (SELECT count() FROM system.processes WHERE query_kind IN ('Insert', 'Optimize') AND NOT startsWith(query, '/* ch-recover') AND position(query, {table:String}) > 0) AS writers,
+ (SELECT count() FROM system.processes WHERE query_kind IN ('Insert', 'Optimize') AND NOT startsWith(query, '/* ch-recover') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')
+   AND (position(query, concat({database:String}, '.', {table:String})) > 0 OR position(query, concat('\`', {table:String}, '\`')) > 0)) AS writers,
  toUnixTimestamp(now()) - uptime() AS boot`;
 
 export const OPERATION = `SELECT id, toString(status) AS status, error, total_size AS bytes, num_files AS files FROM system.backups WHERE id = {id:String}`;

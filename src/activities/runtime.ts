@@ -1,4 +1,11 @@
-import { activityInfo, ApplicationFailure, cancellationSignal, heartbeat } from '@temporalio/activity';
+import {
+  activityInfo,
+  ApplicationFailure,
+  cancellationDetails,
+  cancellationSignal,
+  CancelledFailure,
+  heartbeat,
+} from '@temporalio/activity';
 import { ERRORS, problem, RecoveryError, type ErrorCode, type Problem } from '../domain/errors.js';
 import { ServerError } from '../ports.js';
 
@@ -44,6 +51,8 @@ export async function runStep<T>(patienceSeconds: number, body: (context: StepCo
   try {
     return await withPatience(patienceSeconds, context, () => body(context));
   } catch (error) {
+    // Asked to stop: whatever the step threw at its safe point, it was cancelled.
+    if (cancellationDetails()?.cancelRequested) throw new CancelledFailure('stopped at a safe point');
     throw toFailure(error);
   } finally {
     clearInterval(timer);

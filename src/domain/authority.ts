@@ -22,19 +22,43 @@ export type AuthorityDecision =
   { authority: string; equal: boolean } | { authority: null; difference: { replica: string; onlyThere: string[] }[] };
 
 /**
- * Whether the rows of `part` are in `parts`: the same bytes, a part that covers it (a later merge), or all of the
- * parts it was merged from. Names are of one Keeper path's block numbers, so this holds for replicas of one table.
+ * Whether the rows of `part` are in `parts`: the same bytes, a part that covers it (a later merge), or exactly all of
+ * the parts it was merged from. Names are of one Keeper path's block numbers, so this holds for replicas of one table.
  */
 export function contains(parts: PartRef[], part: PartRef): boolean {
-  let inside = 0;
+  const sources: PartRef[] = [];
   for (const other of parts) {
-    if (other.hash === part.hash && other.rows === part.rows && other.partitionId === part.partitionId) return true;
     if (other.partitionId !== part.partitionId) continue;
+    if (other.hash === part.hash && other.rows === part.rows) return true;
     if (other.minBlock <= part.minBlock && other.maxBlock >= part.maxBlock && other.level > part.level) return true;
     if (other.minBlock >= part.minBlock && other.maxBlock <= part.maxBlock && other.level < part.level)
-      inside += other.rows;
+      sources.push(other);
   }
-  return inside >= part.rows && inside > 0;
+  if (sources.length === 0) return false;
+  // A Replacing or Summing merge has fewer rows than its sources: then nothing says that all of them are here.
+  const rows = sources.reduce((sum, source) => sum + source.rows, 0);
+  const first = Math.min(...sources.map((source) => source.minBlock));
+  const last = Math.max(...sources.map((source) => source.maxBlock));
+  return rows === part.rows && first === part.minBlock && last === part.maxBlock;
+}
+
+const twinKey = (part: PartRef) => `${part.partitionId}/${part.hash}/${part.rows}`;
+
+/** The parts that `own` does not hold. Of twins, byte for byte the same, every one counts. */
+function missingFrom(own: PartRef[], parts: PartRef[]): PartRef[] {
+  const count = (refs: PartRef[], key: string) => refs.filter((ref) => twinKey(ref) === key).length;
+  return parts.filter((part) => {
+    if (!contains(own, part)) return true;
+    const here = count(own, twinKey(part));
+    return here > 0 && here < count(parts, twinKey(part));
+  });
+}
+
+/** An unknown list of parts is not an empty one: it contains nothing and is contained nowhere. */
+function holds(own: Candidate, peer: Candidate): boolean {
+  if (sameParts(own.digest, peer.digest) || peer.digest.parts === 0) return true;
+  if (!own.parts || !peer.parts) return false;
+  return missingFrom(own.parts, peer.parts).length === 0;
 }
 
 /**
@@ -47,17 +71,18 @@ export function chooseAuthority(candidates: Candidate[]): AuthorityDecision {
   if (!first) return { authority: null, difference: [] };
   if (sorted.every((candidate) => sameParts(candidate.digest, first.digest)))
     return { authority: first.replica, equal: true };
-  for (const candidate of sorted) {
-    const own = candidate.parts ?? [];
-    if (sorted.every((peer) => peer === candidate || (peer.parts ?? []).every((part) => contains(own, part))))
-      return { authority: candidate.replica, equal: false };
-  }
+  const whole = sorted.find((candidate) => sorted.every((peer) => peer === candidate || holds(candidate, peer)));
+  if (whole) return { authority: whole.replica, equal: false };
   return {
     authority: null,
     difference: sorted.map((candidate) => ({
       replica: candidate.replica,
       onlyThere: (candidate.parts ?? [])
-        .filter((part) => sorted.some((peer) => peer !== candidate && !contains(peer.parts ?? [], part)))
+        .filter((part) =>
+          sorted.some(
+            (peer) => peer !== candidate && missingFrom(peer.parts ?? [], candidate.parts ?? []).includes(part),
+          ),
+        )
         .slice(0, 20)
         .map((part) => part.name),
     })),

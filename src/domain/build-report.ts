@@ -60,6 +60,8 @@ export function decideOutcome(input: Pick<ReportInput, 'plan' | 'results' | 'abo
 } {
   if (input.aborted) return { outcome: 'aborted', ...(input.problem ? { problem: input.problem } : {}) };
   if (input.problem) return { outcome: ERRORS[input.problem.code].outcome, problem: input.problem };
+  const refusal = input.plan?.refusals[0];
+  if (refusal) return { outcome: ERRORS[refusal.code].outcome, problem: refusal };
   const items = input.plan?.items ?? [];
   const refused = items.find((item) => item.action === 'needs-operator');
   const results = [...input.results.values()];
@@ -74,7 +76,13 @@ export function decideOutcome(input: Pick<ReportInput, 'plan' | 'results' | 'abo
   if (input.plan === null) return { outcome: 'failed' };
   const work = items.filter((item) => item.action !== 'none');
   if (work.length === 0) return { outcome: 'nothing-to-do' };
-  const done = work.every((item) => input.results.get(unitKey(item))?.state === 'done');
+  const done = work.every((item) => {
+    const result = input.results.get(unitKey(item));
+    // A state is not believed alone: what was counted has to be what was expected.
+    const equal = (expected: number | null | undefined, found: number | null | undefined) =>
+      expected === null || expected === undefined || found === null || found === undefined || expected === found;
+    return result?.state === 'done' && equal(result.rowsExpected, result.rowsFound);
+  });
   return { outcome: done ? 'succeeded' : 'failed' };
 }
 
@@ -102,7 +110,7 @@ export function buildReport(input: ReportInput): Report {
     finishedAt: new Date(input.finishedAt).toISOString(),
     rtoSeconds: Math.round((input.finishedAt - input.startedAt) / 100) / 10,
     rpo:
-      fromBackup && takenAt !== ''
+      fromBackup && Number.isFinite(Date.parse(takenAt))
         ? {
             restoredFrom: plan?.backup?.name ?? '',
             ageSeconds: Math.max(0, Math.round((input.startedAt - Date.parse(takenAt)) / 1000)),

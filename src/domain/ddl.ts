@@ -108,40 +108,41 @@ export function parseReplicatedEngine(engineFull: string): ReplicatedEngine {
   };
 }
 
-/** The column list of a CREATE TABLE, with its brackets: the text between the name and the engine. */
-export function columnsOf(definition: TableDefinition): string {
-  const engineAt = definition.createQuery.lastIndexOf(` ENGINE = ${definition.engineFull}`);
-  const head = engineAt < 0 ? '' : definition.createQuery.slice(0, engineAt);
-  let at = head.indexOf('TABLE ') + 'TABLE '.length;
+/** A CREATE TABLE in three: its column list with brackets, and what follows the engine clause (` COMMENT '…'`, or ''). */
+function splitCreate(definition: TableDefinition): { columns: string; after: string } {
+  const text = definition.createQuery;
+  const refuse = () =>
+    new RecoveryError('NOT_RECOVERABLE', `cannot read the definition of ${definition.database}.${definition.table}`, {
+      objects: [`${definition.database}.${definition.table}`],
+    });
+  let at = text.indexOf('TABLE ') + 'TABLE '.length;
   for (let i = 0; i < 2; i++) {
-    at =
-      head[at] === '`' || head[at] === '"'
-        ? skipQuoted(head, at)
-        : at + (/^[^\s.(]*/.exec(head.slice(at))?.[0].length ?? 0);
-    if (head[at] !== '.') break;
+    const quoted = text[at] === '`' || text[at] === '"';
+    at = quoted ? skipQuoted(text, at) : at + (/^[^\s.(]*/.exec(text.slice(at))?.[0].length ?? 0);
+    if (text[at] !== '.') break;
     at++;
   }
-  const rest = head
-    .slice(at)
-    .replace(/^ UUID '[0-9a-f-]{36}'/, '')
-    .trim();
-  if (!rest.startsWith('(') || !rest.endsWith(')'))
-    throw new RecoveryError(
-      'NOT_RECOVERABLE',
-      `cannot read the columns of ${definition.database}.${definition.table}`,
-      {
-        objects: [`${definition.database}.${definition.table}`],
-      },
-    );
-  return rest;
+  at += /^(?: UUID '[0-9a-f-]{36}')? */.exec(text.slice(at))?.[0].length ?? 0;
+  if (text[at] !== '(') throw refuse();
+  const { end } = splitArguments(text, at);
+  const engine = ` ENGINE = ${definition.engineFull}`;
+  if (!text.startsWith(engine, end)) throw refuse();
+  const after = text.slice(end + engine.length);
+  if (after !== '' && !after.startsWith(' COMMENT ')) throw refuse();
+  return { columns: text.slice(at, end), after };
+}
+
+/** The column list of a CREATE TABLE, with its brackets. */
+export function columnsOf(definition: TableDefinition): string {
+  return splitCreate(definition).columns;
 }
 
 /** What follows the engine clause: ` COMMENT '…'`, or ''. */
 export function commentOf(definition: TableDefinition): string {
-  const clause = ` ENGINE = ${definition.engineFull}`;
-  const engineAt = definition.createQuery.lastIndexOf(clause);
-  return engineAt < 0 ? '' : definition.createQuery.slice(engineAt + clause.length);
+  return splitCreate(definition).after;
 }
+
+const MAX_MACRO_LEVELS = 10;
 
 /**
  * Expands a Keeper path as the server does: macros of the server, then {database}, {table}, {uuid}.
@@ -152,12 +153,17 @@ export function expandPath(
   macros: Record<string, string>,
   table: { database: string; table: string; uuid: string },
 ): string | null {
-  let unknown = false;
-  const values: Record<string, string> = { ...macros, database: table.database, table: table.table, uuid: table.uuid };
-  const expanded = template.replace(/\{([^{}]+)\}/g, (whole, name: string) => {
-    const value = Object.hasOwn(values, name) ? values[name] : undefined;
-    if (value === undefined) unknown = true;
-    return value ?? whole;
-  });
-  return unknown ? null : expanded;
+  // Explicit macros win over implicit ones, and macros may hold macros (ClickHouse's Common/Macros.cpp).
+  const values: Record<string, string> = {
+    database: table.database,
+    table: table.table,
+    uuid: table.uuid,
+    ...macros,
+  };
+  let expanded = template;
+  for (let level = 0; level < MAX_MACRO_LEVELS && /\{[^{}]+\}/.test(expanded); level++)
+    expanded = expanded.replace(/\{([^{}]+)\}/g, (whole, name: string) =>
+      Object.hasOwn(values, name) ? (values[name] ?? whole) : whole,
+    );
+  return expanded.includes('{') ? null : expanded;
 }

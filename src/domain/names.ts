@@ -46,8 +46,9 @@ export function unitLabel(name: TableName, shard: string, replica: string): stri
 }
 
 // C0 and C1 controls and bidirectional overrides: they can make one name look like another in an approval.
-// eslint-disable-next-line no-control-regex
-const DECEIVING = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+const DECEIVING =
+  // eslint-disable-next-line no-control-regex
+  /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]/u;
 
 /** Refuses names that cannot be shown or stored safely. Names are refused, never 'cleaned': cleaning makes aliases. */
 export function checkName(name: string, field: string): string {
@@ -66,7 +67,7 @@ export function checkName(name: string, field: string): string {
 /** Names that end up in a path of a backup disk: no separators, no parent folders. */
 export function checkPathSegment(name: string, field: string): string {
   checkName(name, field);
-  if (!/^[A-Za-z0-9][A-Za-z0-9._:+-]*$/.test(name) || name.includes('..'))
+  if (!/^[A-Za-z0-9][A-Za-z0-9._:+-]*$/.test(name) || name.includes('..') || name.endsWith('.'))
     throw new RecoveryError('INPUT_INVALID', `${field} may have letters, digits and ._:+- only`, { field });
   return name;
 }
@@ -85,7 +86,7 @@ function fileNameBytes(name: string): number {
   return bytes;
 }
 
-/** 53-bit FNV-like hash, only to shorten names; the full name stands in the clone's comment. */
+/** 64-bit FNV-like hash, only to shorten names; the full name stands in the clone's comment. */
 function shortHash(text: string): string {
   let a = 0x811c9dc5;
   let b = 0x1000193;
@@ -100,14 +101,54 @@ function shortHash(text: string): string {
 /** The name of a table's clone in `_recovery`: readable where it fits in a file name, shortened with a hash where not. */
 export function cloneName(role: CloneRole, name: TableName): TableName {
   const readable = `${role} ${tableKey(name)}`;
-  // 213: 255 less room for '.sql.detached' and the suffix that DROP adds to a file it keeps for a while.
-  const table = fileNameBytes(readable) <= 200 ? readable : `${role} ${shortHash(tableKey(name))}`;
+  // 255 bytes, less what a dropped table's file gets for a while: its database before it, its UUID and '.sql' after it.
+  const table = fileNameBytes(readable) <= 180 ? readable : `${role} ${shortHash(tableKey(name))}`;
   return { database: RECOVERY_DATABASE, table };
 }
 
-/** Compiles `database.table` patterns with * (any run of characters). A dot inside a name is written `\.`. */
+/** The name that a finished recovery's table in `_recovery` is kept under. */
+export function asideTable(recoveryId: string, table: string): string {
+  const readable = `aside ${shortHash(recoveryId)} ${table}`;
+  return fileNameBytes(readable) <= 200 ? readable : `aside ${shortHash(recoveryId)} ${shortHash(table)}`;
+}
+
+/** Index of the dot between database and table: the first that no backslash escapes; -1 without one. */
+export function separatorOf(pattern: string): number {
+  for (let i = 0; i < pattern.length; i++) {
+    if (pattern[i] === '\\') i++;
+    else if (pattern[i] === '.') return i;
+  }
+  return -1;
+}
+
+/** Compiles a `database.table` pattern. `*` is any run of characters within one name; `\\.` is a dot of a database's name. */
 export function compilePattern(pattern: string): (name: TableName) => boolean {
-  const source = pattern.replace(/[\\^$+?.()|[\]{}*]/g, (char) => (char === '*' ? '.*' : '\\' + char));
-  const regex = new RegExp(`^${source}$`, 'us');
-  return (name) => regex.test(`${name.database}.${name.table}`) || regex.test(tableKey(name));
+  const dot = separatorOf(pattern);
+  if (dot < 0) return () => false;
+  const unescape = (text: string) => text.replace(/\\(.)/g, '$1');
+  const database = unescape(pattern.slice(0, dot));
+  const table = unescape(pattern.slice(dot + 1));
+  return (name) => globMatches(database, name.database) && globMatches(table, name.table);
+}
+
+/** Greedy with one point to come back to: linear in practice, where a regular expression of many `*` is not. */
+function globMatches(glob: string, text: string): boolean {
+  let g = 0;
+  let t = 0;
+  let star = -1;
+  let resume = 0;
+  while (t < text.length) {
+    if (glob[g] === '*') {
+      star = g++;
+      resume = t;
+    } else if (g < glob.length && glob[g] === text[t]) {
+      g++;
+      t++;
+    } else if (star >= 0) {
+      g = star + 1;
+      t = ++resume;
+    } else return false;
+  }
+  while (glob[g] === '*') g++;
+  return g === glob.length;
 }

@@ -45,13 +45,7 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
   const items: PlanItem[] = [];
   for (const [shard, nodes] of groupByShard(input.nodes))
     items.push(...planShard(shard, nodes, input, selected, warnings));
-  if (input.request.tables && items.length === 0)
-    refusals.push(
-      problem('TABLES_MATCH_NOTHING', 'no table of the cluster or the backup matches', {
-        field: 'tables',
-        objects: input.request.tables.slice(0, 20),
-      }),
-    );
+  refusals.push(...refusePatterns(input));
   const first = [...input.backups.values()][0];
   return {
     cluster: input.request.cluster,
@@ -73,6 +67,24 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
     warnings,
     refusals,
   };
+}
+
+/** Every pattern has to name something that stands or is in the backup: a mistyped one must not pass unseen. */
+function refusePatterns({ request, nodes, backups }: PlanInput): Problem[] {
+  const known: TableName[] = [
+    ...nodes.flatMap((node) => node.tables.map((table) => table.definition)),
+    ...[...backups.values()].flatMap((backup) => backup.tables),
+  ].filter((name) => !OWN_DATABASES.includes(name.database));
+  return (request.tables ?? []).flatMap((pattern, index) =>
+    known.some(compilePattern(pattern))
+      ? []
+      : [
+          problem('TABLES_MATCH_NOTHING', 'no table of the cluster or the backup matches a pattern', {
+            field: `tables.${index}`,
+            objects: [pattern.slice(0, 200)],
+          }),
+        ],
+  );
 }
 
 function selector(request: RecoveryRequest): (name: TableName) => boolean {
@@ -112,7 +124,7 @@ function refuseNodes({ nodes, request, backups }: PlanInput): Problem[] {
     if (
       !backups.has(shard) &&
       members.every((node) => replicated(node) === 0) &&
-      nodes.some((node) => replicated(node) > 0)
+      (nodes.some((node) => replicated(node) > 0) || nodes.every((node) => node.tables.length === 0))
     )
       refusals.push(
         problem('DATA_LOST_NO_BACKUP', `shard ${shard} has no replicated table, other shards have`, {
@@ -136,6 +148,12 @@ function planShard(
     for (const table of node.tables)
       if (selected(table.definition)) names.set(tableKey(table.definition), table.definition);
   for (const table of backup?.tables ?? []) if (selected(table)) names.set(tableKey(table), table);
+  // Without a backup, a replicated table that the other shards have and this one lacks is lost here.
+  if (!backup && names.size > 0)
+    for (const node of input.nodes)
+      for (const table of node.tables)
+        if (table.kind === 'replicated' && selected(table.definition))
+          names.set(tableKey(table.definition), table.definition);
   const standing = nodes.some((node) =>
     node.tables.some((table) => backup?.tables.some((saved) => tableKey(saved) === tableKey(table.definition))),
   );
@@ -169,8 +187,15 @@ function draftItem(
   const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
   if (here?.kind === 'streaming') return null;
   if (here) return standingItem(here, node, saved);
-  const peer = shard.map((other) => find(other, name)).find((table) => table && table.kind !== 'streaming');
-  const definition = saved ? fromBackup(saved, backup, input, node) : peer?.definition;
+  // A plain table is its server's own: only replicated tables and objects are the same on all replicas.
+  const peer = shard
+    .map((other) => find(other, name))
+    .filter((table) => table !== undefined && (table.kind === 'replicated' || table.kind === 'object'))
+    .sort((a, b) => (b?.parts.rows ?? 0) - (a?.parts.rows ?? 0))[0];
+  const elsewhere = backup
+    ? undefined
+    : input.nodes.map((other) => find(other, name)).find((table) => table?.kind === 'replicated');
+  const definition = saved ? fromBackup(saved, backup, input, node) : (peer ?? elsewhere)?.definition;
   if (!definition) return null;
   return missingItem(definition, node, { peer, saved, shardEmpty, input });
 }
@@ -211,7 +236,7 @@ function missingItem(
   }
   const keeper = input.absentPaths.get(scopedKey(node.node.name, definition)) ?? absentKeeper(definition, node);
   const verdict = judgeMissing({
-    onPeer: peer !== undefined && peer.parts.parts > 0,
+    onPeer: peer !== undefined && (peer.parts.parts > 0 || (saved?.parts?.rows ?? 0) === 0),
     inBackup: saved !== undefined,
     shardEmpty,
     pathActive: keeper?.activeReplicas.includes(keeper.replicaName) ?? false,
@@ -360,8 +385,10 @@ function authorityOf(
     return { name: (first ?? drafts.find((item) => item.action === 'none'))?.node.name ?? null };
   }
   const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
+  // A replica that needs nothing may hold what the others lack: it counts, and may be the one that goes first.
+  const candidates = [...withParts, ...drafts.filter((item) => item.replicated && item.action === 'none')];
   const decision = chooseAuthority(
-    withParts.map((item) => ({
+    candidates.map((item) => ({
       replica: item.node.name,
       digest: item.expected ?? NO_PARTS,
       parts: lists?.get(item.node.name) ?? null,
@@ -488,7 +515,10 @@ function unique(statements: Statements): Statements {
 function fenceOf(node: NodeFacts): string[] {
   return [
     ...sql.FENCE,
-    ...node.tables.filter((table) => table.kind === 'streaming').map((table) => sql.detachStreaming(table.definition)),
+    ...node.tables
+      .filter((table) => table.kind === 'streaming')
+      .map((table) => sql.detachStreaming(table.definition))
+      .sort(),
   ];
 }
 

@@ -1,7 +1,16 @@
 import { columnsOf, commentOf, parseReplicatedEngine, storageClauses } from './ddl.js';
 import { RecoveryError } from './errors.js';
 import type { TableDefinition } from './inventory.js';
-import { cloneName, literal, quote, quoteTable, RECOVERY_DATABASE, type CloneRole, type TableName } from './names.js';
+import {
+  asideTable,
+  cloneName,
+  literal,
+  quote,
+  quoteTable,
+  RECOVERY_DATABASE,
+  type CloneRole,
+  type TableName,
+} from './names.js';
 
 /**
  * All SQL that changes something. Pure builders: the planner lists these texts, an approval is for them, and the
@@ -98,7 +107,8 @@ export function setAside(table: string, recoveryId: string): string {
 }
 
 export function asideName(table: string, recoveryId: string): string {
-  return `aside ${recoveryId.slice(0, 8)} ${table}`;
+  // Ids that people choose share their beginning, run ids theirs within a minute: the whole id counts.
+  return asideTable(recoveryId, table);
 }
 
 export function dropAside(table: string): string {

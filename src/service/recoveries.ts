@@ -1,10 +1,4 @@
-import {
-  Client,
-  Connection,
-  isGrpcServiceError,
-  QueryNotRegisteredError,
-  type WorkflowHandle,
-} from '@temporalio/client';
+import { isGrpcServiceError, QueryNotRegisteredError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { emptyStages } from '../domain/build-report.js';
 import { RecoveryError } from '../domain/errors.js';
 import {
@@ -41,7 +35,10 @@ const CLOSED = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'TIMED
 export type RecoveryService = Pick<Recoveries, keyof Recoveries>;
 
 export class Recoveries {
-  constructor(private readonly client: Client) {}
+  constructor(
+    private readonly client: Client,
+    private readonly answerTimeoutMs = ANSWER_TIMEOUT_MS,
+  ) {}
 
   start(request: unknown, taskQueue: string): Promise<Started> {
     return startRecovery(this.client, request, taskQueue);
@@ -131,7 +128,7 @@ export class Recoveries {
   private async look(id: string): Promise<{ closed: boolean; status: string }> {
     if (id === '') throw new RecoveryError('INPUT_INVALID', 'the id is empty', { field: 'id' });
     const { type, status } = await translated(() =>
-      this.client.withDeadline(Date.now() + ANSWER_TIMEOUT_MS, () => this.handle(id).describe()),
+      this.client.withDeadline(Date.now() + this.answerTimeoutMs, () => this.handle(id).describe()),
     );
     if (type !== WORKFLOWS.recover)
       throw new RecoveryError('WORKFLOW_UNKNOWN', `workflow ${id} is not a recovery but ${type}`);
@@ -161,7 +158,7 @@ export class Recoveries {
   /** Something that a worker has to answer. */
   private async answered<T>(call: () => Promise<T>): Promise<T> {
     try {
-      return await this.client.withDeadline(Date.now() + ANSWER_TIMEOUT_MS, call);
+      return await this.client.withDeadline(Date.now() + this.answerTimeoutMs, call);
     } catch (error) {
       throw isUnanswered(error) ? noWorker() : toRecoveryError(error);
     }

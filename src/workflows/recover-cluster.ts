@@ -3,6 +3,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  getExternalWorkflowHandle,
   ParentClosePolicy,
   proxyActivities,
   startChild,
@@ -37,14 +38,17 @@ const settings = proxyActivities<Activities>({ startToCloseTimeout: '5 seconds',
  */
 export async function recoverCluster(input: unknown): Promise<Report> {
   const request = parse(input);
+  // First, so that questions and decisions find somebody to answer from the beginning.
+  const state = new RecoveryState(workflowInfo().workflowId, request.cluster);
   const { policy, nodes, searchAttributes } = await settings
     .getPolicy({ cluster: request.cluster })
     .catch((error: unknown) => {
       throw asFailure(problemOf(error));
     });
-  const recovery = new Recovery(request, policy, nodes, searchAttributes);
+  const recovery = new Recovery(request, policy, nodes, state, searchAttributes);
   const report = await recovery.run();
-  await condition(allHandlersFinished);
+  // Also in a run that was cancelled: it ends with its report.
+  await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
   return report;
 }
 
@@ -61,7 +65,6 @@ class Recovery {
   private readonly id = workflowInfo().workflowId;
   private readonly recovery = workflowInfo().firstExecutionRunId;
   private readonly scope = new CancellationScope();
-  private readonly state: RecoveryState;
   private readonly activities;
   private readonly reports;
   private approvedBy = '';
@@ -73,6 +76,7 @@ class Recovery {
     private readonly request: RecoveryRequest,
     private readonly policy: Policy,
     private readonly nodes: NodeRef[],
+    private readonly state: RecoveryState,
     searchAttributes: boolean,
   ) {
     this.activities = activitiesFor(policy);
@@ -81,7 +85,7 @@ class Recovery {
       heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
       retry: { maximumAttempts: 5 },
     });
-    this.state = new RecoveryState(this.id, request.cluster, () => this.scope.cancel());
+    state.onAbort = () => this.scope.cancel();
     this.state.searchAttributes = searchAttributes;
     if (searchAttributes)
       upsertSearchAttributes([
@@ -100,7 +104,8 @@ class Recovery {
       if (isCancellation(error)) this.state.aborted = true;
       this.problem ??= problemOf(error);
     }
-    if (this.problem && isBadInput(this.problem)) throw asFailure(this.problem);
+    // Bad input fails the run, unless something is fenced already: then there is something to report.
+    if (this.problem && isBadInput(this.problem) && this.fence === 'never-raised') throw asFailure(this.problem);
     return CancellationScope.nonCancellable(() => this.close());
   }
 
@@ -118,6 +123,7 @@ class Recovery {
     await this.stop(execution);
     await this.restore(execution);
     await this.validateAndResolve(execution);
+    await this.state.gate();
   }
 
   /** Inspects until a plan is approved that is still the plan once the lock is ours. Null: nothing is to be executed. */
@@ -133,7 +139,9 @@ class Recovery {
       if (!release) return null;
       const again = await this.inspect();
       if (this.problem) return null;
-      if (again.hash === plan.hash || this.isAutomatic()) return again;
+      const anyPlan = this.isAutomatic() && this.request.approve === undefined;
+      if (again.hash === plan.hash || anyPlan) return again;
+      this.approvedBy = '';
       this.warnings.push('the cluster changed after the approval: a new plan was made');
       await release();
     }
@@ -178,23 +186,24 @@ class Recovery {
         'APPROVAL_TIMEOUT',
         `nobody approved plan ${plan.hash} in ${this.policy.approvalTimeoutSeconds} s`,
       );
-    else this.approvedBy = `${this.state.approver()} (as stated)`;
+    else if (this.state.approval) this.approvedBy = `${this.state.approver()} (as stated)`;
   }
 
   /** Temporal's uniqueness of the child's id is the lock; it ends with this run, however that ends. */
   private async lock(): Promise<(() => Promise<void>) | null> {
-    const scope = new CancellationScope();
+    const workflowId = lockId(this.request.cluster);
     try {
-      const child = await scope.run(() =>
+      // Not cancelled with the rest: the lock is held until the clean-up is over.
+      const child = await CancellationScope.nonCancellable(() =>
         startChild(clusterLock, {
-          workflowId: lockId(this.request.cluster),
+          workflowId,
           args: [{ holder: this.id }],
           parentClosePolicy: ParentClosePolicy.TERMINATE,
           staticSummary: `held by ${this.id}`,
         }),
       );
       return async () => {
-        scope.cancel();
+        await getExternalWorkflowHandle(workflowId, child.firstExecutionRunId).cancel();
         await child.result().catch(() => undefined);
       };
     } catch (error) {
@@ -213,11 +222,14 @@ class Recovery {
     state.begin('stop');
     this.fence = 'held';
     try {
-      await Promise.all(
+      // All of them, also when one fails: a fence that is still being raised could not be lifted.
+      const raised = await Promise.allSettled(
         this.nodes.map((node) =>
           activities.fenceNode.executeWithOptions({ summary: `fence ${node.name}` }, [{ run, node }]),
         ),
       );
+      const failed = raised.find((each) => each.status === 'rejected');
+      if (failed) throw failed.reason;
       state.finish('stop', 'done');
     } catch (error) {
       state.finish('stop', 'failed');
@@ -227,6 +239,7 @@ class Recovery {
 
   private async restore(execution: Execution): Promise<void> {
     const { run, plan, state, activities } = execution;
+    await state.gate();
     for (const item of workOf(plan)) state.setResult(item, { state: 'waiting' });
     await Promise.all(
       plan.nodes
@@ -243,9 +256,7 @@ class Recovery {
   }
 
   private finishStages(): void {
-    const failed = this.state.failed().length > 0;
-    for (const stage of ['restore-data', 'verify-parts', 'restore-replica'] as const)
-      this.state.finish(stage, failed && stage === 'restore-replica' ? 'failed' : 'done');
+    for (const stage of ['restore-data', 'verify-parts', 'restore-replica'] as const) this.state.finish(stage, 'done');
   }
 
   /** Validates; where a person is there, failed tables wait for a decision: retry, skip or abort. */
@@ -273,9 +284,11 @@ class Recovery {
 
   private async retry(execution: Execution, items: Plan['items']): Promise<void> {
     execution.state.setPhase('executing');
+    execution.state.forgetFailures();
     for (const item of items) execution.state.setResult(item, { state: 'waiting', problem: undefined });
     await runUnits(execution, items);
     await runObjects(execution, items);
+    this.finishStages();
   }
 
   /** Clean-up and report. Runs on every exit; a failure in it is a warning, never a success. */

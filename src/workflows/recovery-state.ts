@@ -47,6 +47,9 @@ export class RecoveryState {
   aborted = false;
   paused = false;
   searchAttributes = false;
+  /** Set by the recovery: stops what runs. */
+  onAbort: () => void = () => undefined;
+  private readonly failedStages = new Set<StageName>();
   readonly stages = emptyStages();
   readonly results = new Map<string, UnitResult>();
   private readonly resolutions: Resolution[] = [];
@@ -57,13 +60,12 @@ export class RecoveryState {
   constructor(
     private readonly recoveryId: string,
     private readonly cluster: string,
-    private readonly onAbort: () => void,
   ) {
     setHandler(approveUpdate, (approval) => this.approve(approval), {
       description: 'Approve the plan. {"planHash":"<hash from the plan query>","by":"your name"}',
       validator: (approval: Approval) => this.checkApproval(approval),
     });
-    setHandler(resolveSignal, (resolution) => void this.resolutions.push(resolution), {
+    setHandler(resolveSignal, (resolution) => this.decide(resolution), {
       description:
         'Decide about failed tables. {"action":"retry","tables":["db.*"],"by":"your name"} — action: retry, skip or abort',
     });
@@ -97,6 +99,15 @@ export class RecoveryState {
   private approve(approval: Approval): string {
     this.approval = approval;
     return `approved by ${approval.by.slice(0, 100)}`;
+  }
+
+  /** A decision that nobody waits for, or that is none, is dropped: it must not decide about the next failure. */
+  private decide(resolution: Resolution): void {
+    const { action, tables } = (resolution ?? {}) as Partial<Resolution>;
+    const patterns =
+      tables === undefined || (Array.isArray(tables) && tables.every((each) => typeof each === 'string'));
+    if ((this.phase !== 'waiting-for-resolve' && this.failed().length === 0) || !patterns) return;
+    if (action === 'retry' || action === 'skip' || action === 'abort') this.resolutions.push(resolution);
   }
 
   approver(): string {
@@ -138,6 +149,14 @@ export class RecoveryState {
     this.publish();
   }
 
+  fail(name: StageName): void {
+    this.failedStages.add(name);
+  }
+
+  forgetFailures(): void {
+    this.failedStages.clear();
+  }
+
   touch(name: StageName): void {
     this.lastEnd.set(name, new Date(Date.now()).toISOString());
   }
@@ -146,7 +165,7 @@ export class RecoveryState {
     const stage = this.stages.find((candidate) => candidate.name === name);
     if (!stage) return;
     stage.finishedAt = stage.startedAt === null ? null : (this.lastEnd.get(name) ?? new Date(Date.now()).toISOString());
-    stage.outcome = stage.startedAt === null ? 'not-needed' : outcome;
+    stage.outcome = stage.startedAt === null ? 'not-needed' : this.failedStages.has(name) ? 'failed' : outcome;
     this.publish();
   }
 

@@ -1,8 +1,9 @@
-import { proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, CancellationScope, isCancellation, proxyActivities } from '@temporalio/workflow';
 import type { Activities, Run } from '../activities/index.js';
 import { itemLabel, unitKey } from '../domain/build-report.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
+import type { StageName } from '../domain/report.js';
 import { problemOf } from './failures.js';
 import type { RecoveryState } from './recovery-state.js';
 
@@ -17,6 +18,8 @@ export function activitiesFor(policy: Policy) {
     startToCloseTimeout: (policy.statementDeadlineSeconds * 4 + policy.unavailableDeadlineSeconds * 2) * 1000,
     heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
     retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '10s' },
+    // An abort waits until what runs has reached a safe point: only then may a fence be lifted.
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   });
 }
 
@@ -43,6 +46,11 @@ export interface Execution {
   policy: Policy;
   state: RecoveryState;
   activities: ActivitiesOf;
+}
+
+/** A table's failure stays with the table, but a cancelled run ends as aborted, not as failed. */
+function noticeCancellation(state: RecoveryState, error: unknown): void {
+  if (isCancellation(error) || CancellationScope.current().consideredCancelled) state.aborted = true;
 }
 
 const needsData = (item: PlanItem) => item.statements.some((statement) => statement.step === 'restore');
@@ -83,8 +91,10 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
     evidence: plan.backup?.evidence ?? null,
   };
   const label = itemLabel(item);
+  let current: StageName | null = null;
   const enter = async (stage: 'restore-data' | 'verify-parts' | 'restore-replica') => {
     await state.gate();
+    current = stage;
     state.begin(stage);
     state.setResult(item, { state: stage });
   };
@@ -115,6 +125,8 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
       detachedLeft: restored.detachedLeft,
     });
   } catch (error) {
+    noticeCancellation(state, error);
+    if (current) state.fail(current);
     state.setResult(item, { state: 'failed', problem: problemOf(error) });
   }
 }
@@ -144,6 +156,8 @@ export async function runObjects({ run, plan, state, activities }: Execution, it
             evidence: needsData(item) ? 'rows of the manifest' : 'definition',
           });
       } catch (error) {
+        noticeCancellation(state, error);
+        state.fail('restore-replica');
         for (const item of here) state.setResult(item, { state: 'failed', problem: problemOf(error) });
       }
     }),
@@ -180,6 +194,7 @@ export async function validate({ run, plan, state, activities }: Execution): Pro
             });
           }
         } catch (error) {
+          noticeCancellation(state, error);
           for (const item of batch) state.setResult(item, { state: 'failed', problem: problemOf(error) });
         }
       }

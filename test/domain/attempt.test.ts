@@ -640,21 +640,6 @@ describe('the attempt table under crashes', () => {
     expect(worst).toBeLessThanOrEqual(12);
   });
 
-  it('is on its way already: a crash after every single step never adds a step', () => {
-    for (const start of reached.values()) {
-      let model = start;
-      let step = decideAttempt(observe(model), goal);
-      for (let steps = 0; step.do !== 'done'; steps++) {
-        expect(steps).toBeLessThanOrEqual(12);
-        // The first part of the effect only, then a crash; where that is nothing new, the whole.
-        const [states] = effects(model, step) as [Model[]];
-        model = states.at(-1) as Model;
-        step = decideAttempt(observe(model), goal);
-      }
-      expect(finished(model)).toBe(true);
-    }
-  });
-
   it.each(['missing', 'detached'] as const)('refuses a table that is %s and has no clone', (table) => {
     for (const path of ['none', 'table-only', 'full'] as const)
       for (const making of [null, '', 'aabc']) {
@@ -673,31 +658,5 @@ describe('the attempt table under crashes', () => {
         step,
       );
     }
-  });
-});
-
-describe('a later replica on a live server', () => {
-  /** It attaches nothing of its own: its queue brings the first replica's parts, one with each look at it. */
-  it.each([
-    ['the same parts as the first', 'aabc'],
-    ['fewer parts than the first', 'ab'],
-  ])('waits while its queue brings the parts: %s', (_row, own) => {
-    const first = 'aabc';
-    let model: Model = {
-      ...{ table: 'replicated', active: own, path: 'table-only', agree: true, clone: own, making: null, truth: first },
-      ...{ live: true, writable: false, expired: false },
-    };
-    const sent: string[] = [];
-    for (let looks = 0; looks < 30; looks++) {
-      const step = decideAttempt(observe(model), goal);
-      if (step.do === 'done') break;
-      if (step.do === 'restore-replica') model = { ...model, active: '', path: 'full', agree: true, writable: true };
-      else if (step.do !== 'wait') model = effects(model, step)[0]?.at(-1) as Model;
-      if (step.do !== 'wait') sent.push(step.do);
-      if (model.table === 'replicated' && model.path === 'full')
-        model = { ...model, active: first.slice(0, model.active.length + 1) };
-    }
-    expect(sent).toEqual(['restore-replica']);
-    expect(model.active).toBe(first);
   });
 });

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { chooseAuthority, type PartRef } from '../../src/domain/authority.js';
 import { NO_PARTS, type KeeperReplicaFacts, type TableFacts } from '../../src/domain/inventory.js';
 import {
   judgeMissing,
@@ -174,6 +173,110 @@ describe('a replicated table that stands', () => {
       'NOT_RECOVERABLE',
     ],
     [
+      'unsupported comes before everything else',
+      table({ unsupported: 'zero-copy', clone: parts, keeper: { activeReplicas: ['r1'] } }),
+      withBackup,
+      'not-recoverable',
+      'needs-operator',
+      'NOT_RECOVERABLE',
+    ],
+    [
+      'live, read-only, and a server is active under our name',
+      table({ keeper: { activeReplicas: ['r1'] } }),
+      live,
+      'stale-path-live-replica',
+      'needs-operator',
+      'REPLICA_ACTIVE',
+    ],
+    [
+      'somebody else is active on our path: our clone does not change that',
+      table({ clone: { ...parts, rows: 31 }, keeper: { activeReplicas: ['r1'] } }),
+      withBackup,
+      'stale-path-live-replica',
+      'needs-operator',
+      'REPLICA_ACTIVE',
+    ],
+    [
+      'another replica is active on the same table',
+      table({ keeper: { ...gone, activeReplicas: ['r2'] } }),
+      live,
+      'keeper-metadata-lost',
+      'restore-replica',
+      undefined,
+    ],
+    [
+      'live, writable, the only lack is another replica',
+      table({ readonly: false, keeper: { activeReplicas: ['r1'] } }),
+      live,
+      'healthy',
+      'none',
+      undefined,
+    ],
+    [
+      'live, the session is being made again: not a loss',
+      table({ sessionExpired: true }),
+      live,
+      'healthy',
+      'none',
+      undefined,
+    ],
+    [
+      'our clone is there, parts equal, Keeper lists others',
+      table({ clone: parts, keeper: { partsAgree: false } }),
+      embedded,
+      'stale-path',
+      'rebuild-from-clone',
+      undefined,
+    ],
+    [
+      'our clone comes before the backup and before detached/',
+      table({ clone: { ...parts, rows: 31 }, parts: NO_PARTS, detachedParts: 3, attachingParts: 1 }),
+      withBackup,
+      'half-restored',
+      'rebuild-from-clone',
+      undefined,
+    ],
+    [
+      'everything in detached/, a backup',
+      table({ parts: NO_PARTS, detachedParts: 3, keeper: gone }),
+      withBackup,
+      'half-restored',
+      'restore-from-backup',
+      undefined,
+    ],
+    [
+      'parts stand, leftovers in detached/ that are not ours',
+      table({ detachedParts: 3 }),
+      embedded,
+      'healthy',
+      'none',
+      undefined,
+    ],
+    [
+      'path absent, table empty, the backup holds an empty table',
+      table({ keeper: gone, parts: NO_PARTS }),
+      { embedded: true, backup: { parts: NO_PARTS } },
+      'keeper-metadata-lost',
+      'restore-replica',
+      undefined,
+    ],
+    [
+      'path absent, parts on disk: newer than the backup, so the backup is not used',
+      table({ keeper: gone }),
+      withBackup,
+      'keeper-metadata-lost',
+      'restore-replica',
+      undefined,
+    ],
+    [
+      'Keeper lists fewer parts than the disk, a backup is named',
+      table({ keeper: { partsAgree: false } }),
+      withBackup,
+      'stale-path',
+      'rebuild-from-clone',
+      undefined,
+    ],
+    [
       'no path can be worked out',
       table({ keeper: null }),
       embedded,
@@ -200,6 +303,11 @@ describe('a plain table, and a table that a node lacks', () => {
     expect(judgePlain(table({ kind: 'merge-tree' }), withBackup).action).toBe('none');
     expect(judgePlain(table({ kind: 'merge-tree', parts: NO_PARTS }), withBackup).action).toBe('restore-from-backup');
     expect(judgePlain(table({ kind: 'merge-tree', parts: NO_PARTS }), embedded).action).toBe('none');
+    expect(judgePlain(table({ clone: parts }), withBackup).action).toBe('none');
+    expect(judgePlain(table({ clone: { ...parts, rows: 29 } }), withBackup)).toMatchObject({
+      situation: 'data-lost',
+      action: 'restore-from-backup',
+    });
   });
 
   it.each<[string, Partial<Absence>, string, string, string | undefined]>([
@@ -215,54 +323,62 @@ describe('a plain table, and a table that a node lacks', () => {
     ],
     ['a dropped table holds the UUID', { uuidPendingDrop: true }, 'table-lost', 'needs-operator', 'UUID_PENDING_DROP'],
     ['nowhere', { inBackup: false }, 'table-lost', 'needs-operator', 'DATA_LOST_NO_BACKUP'],
+    [
+      'nowhere, the whole shard is empty',
+      { inBackup: false, shardEmpty: true },
+      'data-lost',
+      'needs-operator',
+      'DATA_LOST_NO_BACKUP',
+    ],
+    [
+      'a peer has it, and so has the backup',
+      { onPeer: true, shardEmpty: true },
+      'replica-lost',
+      'recreate-and-fetch',
+      undefined,
+    ],
+    [
+      'active elsewhere comes before what a peer has',
+      { onPeer: true, pathActive: true, uuidPendingDrop: true },
+      'stale-path-live-replica',
+      'needs-operator',
+      'REPLICA_ACTIVE',
+    ],
+    [
+      'the UUID is held, though a peer has it',
+      { onPeer: true, uuidPendingDrop: true },
+      'table-lost',
+      'needs-operator',
+      'UUID_PENDING_DROP',
+    ],
   ])('%s', (_row, change, situation, action, code) => {
     const verdict = judgeMissing({ ...absence, ...change });
     expect([verdict.situation, verdict.action, verdict.code]).toEqual([situation, action, code]);
   });
 });
 
-describe('who goes first', () => {
-  const part = (name: string, hash: string, rows = 10): PartRef => {
-    const [partitionId = '', min, max, level] = name.split('_');
-    return { name, partitionId, minBlock: Number(min), maxBlock: Number(max), level: Number(level), rows, hash };
-  };
-  const candidate = (replica: string, refs: PartRef[]) => ({
-    replica,
-    digest: {
-      parts: refs.length,
-      rows: refs.reduce((sum, ref) => sum + ref.rows, 0),
-      digest: refs
-        .map((ref) => ref.hash)
-        .sort()
-        .join(),
-    },
-    parts: refs,
-  });
-  const a = part('all_0_0_0', 'a');
-  const b = part('all_1_1_0', 'b');
-  const c = part('all_2_2_0', 'c');
-  const merged = part('all_0_1_1', 'ab', 20);
-
-  it.each<[string, ReturnType<typeof candidate>[], string | null]>([
-    ['equal replicas: the first by name', [candidate('r2', [a, b]), candidate('r1', [b, a])], 'r1'],
-    ['the superset by hash', [candidate('r1', [a]), candidate('r2', [a, b])], 'r2'],
-    ['a merge covers its sources', [candidate('r1', [merged, c]), candidate('r2', [a, b])], 'r1'],
-    ['the sources of a merge count as it', [candidate('r1', [merged]), candidate('r2', [a, b, c])], 'r2'],
-    ['one replica is empty', [candidate('r1', []), candidate('r2', [a])], 'r2'],
-    ['three replicas', [candidate('r1', [a]), candidate('r2', [a, b, c]), candidate('r3', [c])], 'r2'],
-    ['diverged', [candidate('r1', [a, b]), candidate('r2', [a, c])], null],
-  ])('%s', (_row, candidates, expected) => {
-    expect(chooseAuthority(candidates).authority).toBe(expected);
-  });
-
-  it('names exactly what only one of them has', () => {
-    const decision = chooseAuthority([candidate('r1', [a, b]), candidate('r2', [a, c])]);
-    expect(decision).toMatchObject({
-      authority: null,
-      difference: [
-        { replica: 'r1', onlyThere: ['all_1_1_0'] },
-        { replica: 'r2', onlyThere: ['all_2_2_0'] },
-      ],
-    });
+describe('whatever is found', () => {
+  it('every refusal has a code and a reason, and nothing else has a code', () => {
+    for (const readonly of [false, true])
+      for (const replicaPathExists of [false, true])
+        for (const partsAgree of [null, false, true])
+          for (const missingLocally of [0, 2])
+            for (const activeReplicas of [[], ['r1'], ['r2']])
+              for (const clone of [null, parts, NO_PARTS])
+                for (const detachedParts of [0, 3])
+                  for (const held of [parts, NO_PARTS])
+                    for (const around of [embedded, withBackup, live]) {
+                      const facts = table({
+                        ...{ readonly, clone, detachedParts, parts: held },
+                        keeper: { replicaPathExists, partsAgree, missingLocally, activeReplicas },
+                      });
+                      const verdict = judgeReplicated(facts, around);
+                      const message = JSON.stringify({ verdict, facts, around });
+                      expect(verdict.code !== undefined, message).toBe(verdict.action === 'needs-operator');
+                      if (verdict.code) expect(verdict.why, message).toBeTruthy();
+                      if (verdict.action === 'restore-from-backup') expect(around.backup, message).not.toBeNull();
+                      if (verdict.action === 'restore-replica') expect(replicaPathExists, message).toBe(false);
+                      if (verdict.situation === 'healthy') expect(replicaPathExists, message).toBe(true);
+                    }
   });
 });

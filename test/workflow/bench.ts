@@ -23,11 +23,12 @@ export type Handle = WorkflowHandleWithFirstExecutionRunId<typeof recoverCluster
 /** One worker with its own task queue and its own cluster name. */
 export interface Scene {
   client: Client;
+  taskQueue: string;
   cluster: string;
   /** Starts a recovery of the scene's cluster. */
-  start(request?: Partial<RecoveryRequest>): Promise<Handle>;
+  start: (request?: Partial<RecoveryRequest>) => Promise<Handle>;
   /** Starts one with any input. */
-  startWith(input: unknown): Promise<Handle>;
+  startWith: (input: unknown) => Promise<Handle>;
 }
 
 export type Bench = Awaited<ReturnType<typeof startBench>>;
@@ -38,8 +39,8 @@ export function bundleWorkflows(workflowsPath = join(repoRoot, 'src/workflows/in
   return bundleWorkflowCode({ workflowsPath, logger: quiet });
 }
 
-/** A real Temporal server, and the current workflow code, bundled once. */
-export async function startBench() {
+/** A real Temporal server, and the current workflow code, bundled once. `identity`: the worker's and client's in histories. */
+export async function startBench({ identity = 'test' } = {}) {
   Runtime.install({ logger: quiet });
   const dir = scratchDir('tcr-workflow');
   const searchAttributes = Object.fromEntries(
@@ -51,7 +52,7 @@ export async function startBench() {
   ]);
   const connection = await Connection.connect({ address: server.address });
   const native = await NativeConnection.connect({ address: server.address });
-  const client = new Client({ connection });
+  const client = new Client({ connection, identity });
 
   return {
     client,
@@ -64,7 +65,13 @@ export async function startBench() {
       const id = randomUUID().slice(0, 8);
       const taskQueue = `test-${id}`;
       const cluster = `c-${id}`;
-      const worker = await createWorker({ native, taskQueue, workflowBundle, activities, options });
+      const worker = await createWorker({
+        native,
+        taskQueue,
+        workflowBundle,
+        activities,
+        options: { identity, ...options },
+      });
       const startWith = (input: unknown) =>
         client.workflow.start<typeof recoverCluster>(WORKFLOWS.recover, {
           taskQueue,
@@ -73,7 +80,7 @@ export async function startBench() {
           workflowExecutionTimeout: '2 minutes',
         });
       return worker.runUntil(
-        body({ client, cluster, startWith, start: (request = {}) => startWith({ cluster, ...request }) }),
+        body({ client, taskQueue, cluster, startWith, start: (request = {}) => startWith({ cluster, ...request }) }),
       );
     },
     async stop(): Promise<void> {

@@ -98,8 +98,8 @@ export interface Hold {
   /** Resolves when an activity stands in it. */
   entered: Promise<void>;
   /** To be awaited by the activity: heartbeats until released; a cancellation ends it. */
-  pass(): Promise<void>;
-  release(): void;
+  pass: () => Promise<void>;
+  release: () => void;
 }
 
 export function hold(): Hold {
@@ -131,7 +131,7 @@ export interface Fakes {
   activities: Activities;
   /** In the order of their starts: `fenceNode n1`, `restoreTableData db.a @ 01/r1`. */
   calls: string[];
-  called(activity: keyof Activities): string[];
+  called: (activity: keyof Activities) => string[];
   saved: Report[];
 }
 

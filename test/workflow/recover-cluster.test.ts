@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { temporal } from '@temporalio/proto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Activities } from '../../src/activities/index.js';
 import { problem, type Problem } from '../../src/domain/errors.js';
@@ -26,14 +25,6 @@ import {
   type Fakes,
   type FakesOptions,
 } from './fakes.js';
-
-const { EventType } = temporal.api.enums.v1;
-type EventType = temporal.api.enums.v1.EventType;
-const WORKFLOW_TASK = new Set([
-  EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
-  EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED,
-  EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
-]);
 
 let bench: Bench;
 
@@ -69,25 +60,15 @@ async function failureOf(handle: Handle): Promise<{ type: string; message: strin
  * What the workflow has done so far, once it waits. Without workflow tasks: the server keeps those of a rejected update
  * when the whole history had to be replayed for it.
  */
-async function settledHistory(handle: Handle): Promise<EventType[]> {
+async function settledHistory(handle: Handle): Promise<string[]> {
   return waitFor(
     async () => {
       const { events } = await handle.fetchHistory();
-      const types = (events ?? []).map(({ eventType }) => eventType as EventType);
-      return types.includes(EventType.EVENT_TYPE_TIMER_STARTED) && types.filter((type) => !WORKFLOW_TASK.has(type));
+      const kinds = (events ?? []).flatMap((event) => Object.keys(event).filter((key) => key.endsWith('Attributes')));
+      return kinds.includes('timerStartedEventAttributes') && kinds.filter((kind) => !kind.startsWith('workflowTask'));
     },
     { what: 'the timer of the wait', deadlineMs: 10_000 },
   );
-}
-
-/** In every test with two attempts of the same activity on the same table: fails the first, passes the others. */
-function failsOnce(error: ApplicationFailure, then: () => Promise<never>): () => Promise<never> {
-  let failed = false;
-  return async () => {
-    if (failed) return then();
-    failed = true;
-    throw error;
-  };
 }
 
 const oneTable = () => [planOf([table('a')])];
@@ -95,7 +76,7 @@ const oneTable = () => [planOf([table('a')])];
 describe.each([
   { mode: 'workflows cached', options: {} },
   { mode: 'every workflow task replayed from the start', options: { maxCachedWorkflows: 0 } },
-])('recoverCluster, $mode', ({ options }) => {
+])('recoverCluster, $mode', { concurrent: true }, ({ options }) => {
   const scene = <T>(faked: Fakes, body: (scene: Scene) => Promise<T>) => bench.scene(faked, body, options);
   /** A whole run without anybody there. */
   const runToEnd = async (given: FakesOptions, request: Parameters<Scene['start']>[0] = {}) => {
@@ -328,14 +309,18 @@ describe.each([
 
     it('names no approver for a changed plan that nobody approved', async () => {
       const plans = [planOf([table('a')]), planOf([table('b')], { hash: NEXT_HASH })];
-      const { report } = await runToEnd(
-        { plans, policy: { approval: 'required', approvalTimeoutSeconds: 1 } },
-        { approve: HASH },
-      );
+      const faked = fakes({ plans, policy: { approval: 'required', approvalTimeoutSeconds: 4 } });
+      const report = await scene(faked, async ({ start }) => {
+        const handle = await start();
+        await untilPhase(handle, 'waiting-for-approval');
+        await approve(handle, HASH);
+        return handle.result();
+      });
       expect(report).toMatchObject({
         problem: { code: 'APPROVAL_TIMEOUT' },
         plan: { hash: NEXT_HASH, approvedBy: '' },
       });
+      expect(faked.called('fenceNode')).toEqual([]);
     });
 
     it('does not run a changed plan on an approval in advance, also where approval is auto', async () => {
@@ -408,6 +393,8 @@ describe.each([
         await working.entered;
         await handle.signal(SIGNALS.abort);
         await lifting.entered;
+        // Time for a lock that was let go of to end.
+        await delay(1_000);
         const lock = await client.workflow.getHandle(lockId(cluster)).describe();
         lifting.release();
         expect((await handle.result()).outcome).toBe('aborted');
@@ -564,19 +551,24 @@ describe.each([
   });
 
   describe('failure with a person there (approval: required)', () => {
-    /** The first restore of table a's replica fails; table b has no trouble. */
-    const attended = (policy: FakesOptions['policy'] = {}) =>
-      fakes({
+    /** The first restore of table a fails; table b has no trouble. */
+    const attended = (policy: FakesOptions['policy'] = {}) => {
+      let failed = false;
+      return fakes({
         plans: [planOf([table('a'), table('b')])],
         policy: { approval: 'required', ...policy },
         activities: {
-          restoreTableData: (({ item }) =>
-            item.table === 'a' ? restoreA() : Promise.resolve({} as never)) as Activities['restoreTableData'],
+          restoreTableData: async ({ item }) => {
+            if (item.table === 'a' && !failed) {
+              failed = true;
+              throw failure('DISK_FULL', 'no space on n1');
+            }
+            return {} as never;
+          },
         },
       });
-    let restoreA: () => Promise<never>;
+    };
     const untilFailed = async (start: Scene['start']) => {
-      restoreA = failsOnce(failure('DISK_FULL', 'no space on n1'), async () => ({}) as never);
       const handle = await start({ approve: HASH });
       const progress = await untilPhase(handle, 'waiting-for-resolve');
       expect(progress.units.map(({ label, state }) => `${label} ${state}`)).toEqual([
@@ -620,6 +612,38 @@ describe.each([
         return handle.result();
       });
       expect(report.outcome).toBe('needs-operator');
+    });
+
+    it('keeps the stage of a failed table failed when only another one is tried again', async () => {
+      let first = true;
+      const faked = fakes({
+        plans: [planOf([table('a'), table('b')])],
+        policy: { approval: 'required' },
+        activities: {
+          restoreTableData: async ({ item }) => {
+            if (item.table === 'a' && first) {
+              first = false;
+              throw failure('DISK_FULL');
+            }
+            return {} as never;
+          },
+          verifyTableParts: async ({ item }) => {
+            if (item.table === 'b') throw failure('PART_BROKEN');
+            return { parts: item.expected!, evidence: 'part hashes of the manifest' };
+          },
+        },
+      });
+      const report = await scene(faked, async ({ start }) => {
+        const handle = await start({ approve: HASH });
+        await untilPhase(handle, 'waiting-for-resolve');
+        await resolve(handle, { action: 'retry', tables: ['db.a'] });
+        await waitFor(() => faked.called('validateTables').length > 0, { what: 'the retry', deadlineMs: 10_000 });
+        await untilPhase(handle, 'waiting-for-resolve');
+        await resolve(handle, { action: 'skip' });
+        return handle.result();
+      });
+      expect(outcomesOf(report)).toEqual({ 'a@r1': 'recovered', 'b@r1': 'skipped' });
+      expect(stagesOf(report)).toMatchObject({ 'restore-data': 'done', 'verify-parts': 'failed' });
     });
 
     it('abort: ends aborted', async () => {
@@ -712,6 +736,39 @@ describe.each([
         expect(faked.calls.slice(-2)).toEqual(['liftFence n1', 'saveReport']);
       });
 
+      it(`${how}: lifts no fence before the activities that still run have ended`, async () => {
+        const held = hold();
+        const order: string[] = [];
+        const faked = fakes({
+          plans: oneTable(),
+          policy: { onFailure: 'unfence' },
+          activities: {
+            restoreTableData: async () => {
+              try {
+                await held.pass();
+                return {} as never;
+              } finally {
+                // A statement that was sent does not end at once.
+                await delay(700);
+                order.push('ended');
+              }
+            },
+            liftFence: async () => {
+              order.push('lifted');
+              return 'lifted';
+            },
+          },
+        });
+        await scene(faked, async ({ start }) => {
+          const handle = await start();
+          await held.entered;
+          await end(handle);
+          await handle.result().catch(() => undefined);
+          await waitFor(() => order.includes('ended'), { what: 'the end of the activity', deadlineMs: 5_000 });
+        });
+        expect(order).toEqual(['ended', 'lifted']);
+      });
+
       it(`${how}: ends the wait for an approval, nothing touched`, async () => {
         const faked = fakes({ plans: oneTable(), policy: { approval: 'required' } });
         const report = await scene(faked, async ({ start }) => {
@@ -770,6 +827,30 @@ describe.each([
         expect(faked.called('verifyTableParts')).toEqual([]);
       });
     }
+
+    it('answers questions, and hears an abort, while the configuration is still being read', async () => {
+      const held = hold();
+      const plain = fakes({ plans: oneTable() });
+      const faked = fakes({
+        plans: oneTable(),
+        activities: {
+          getPolicy: async (input) => {
+            await held.pass();
+            return plain.activities.getPolicy(input);
+          },
+        },
+      });
+      const report = await scene(faked, async ({ cluster, start }) => {
+        const handle = await start();
+        await held.entered;
+        expect(await progressOf(handle)).toMatchObject({ cluster, phase: 'inspecting', planHash: null, units: [] });
+        await handle.signal(SIGNALS.abort);
+        held.release();
+        return handle.result();
+      });
+      expect(report).toMatchObject({ outcome: 'aborted', fence: 'never-raised' });
+      expect(faked.called('fenceNode')).toEqual([]);
+    });
   });
 
   describe('pause', () => {

@@ -46,7 +46,7 @@ export async function follow(context: CommandContext, id: string, json: boolean)
 function summary(report: Report): string[] {
   const recovered = report.tables.filter((table) => table.outcome === 'recovered').length;
   return [
-    `${report.outcome}: ${recovered} tables recovered, ${report.unrecovered.length} not, RTO ${report.rtoSeconds} s, fence ${report.fence}`,
+    `${report.outcome}: ${recovered} ${recovered === 1 ? 'table' : 'tables'} recovered, ${report.unrecovered.length} not, RTO ${report.rtoSeconds} s, fence ${report.fence}`,
     ...(report.problem ? [`${report.problem.code}: ${report.problem.message}`, `hint: ${report.problem.hint}`] : []),
     ...report.warnings.map((warning) => `warning: ${warning}`),
     `the whole report: ch-recover report ${shellWord(report.recoveryId)}`,

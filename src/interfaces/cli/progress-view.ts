@@ -62,11 +62,14 @@ export class ProgressView {
       this.seen.set(key, value);
       this.streams.out(`${printable(line)}\n`);
     };
-    say(
-      'phase',
-      progress.phase,
-      `phase ${progress.phase}${progress.phase === 'waiting-for-approval' ? `: plan ${progress.planHash ?? ''}` : ''}`,
-    );
+    const sayPhase = () =>
+      say(
+        'phase',
+        progress.phase,
+        `phase ${progress.phase}${progress.phase === 'waiting-for-approval' ? `: plan ${progress.planHash ?? ''}` : ''}`,
+      );
+    // The end comes after what led to it.
+    if (progress.phase !== 'closed') sayPhase();
     if (progress.paused || this.seen.has('paused'))
       say('paused', String(progress.paused), progress.paused ? 'paused' : 'resumed');
     for (const stage of progress.stages) {
@@ -77,6 +80,7 @@ export class ProgressView {
     }
     for (const unit of progress.units)
       if (unit.state !== 'waiting') say(`unit ${unit.label}`, unit.state, unitLine(unit));
+    if (progress.phase === 'closed') sayPhase();
   }
 }
 

@@ -1,0 +1,175 @@
+/**
+ * Records what the workflow code of today does, for replays by the code of tomorrow:
+ *
+ *     npx tsx test/replay/record.ts
+ *
+ * Run it once for each release that changed src/workflows/. A history that is there is never written again: it stands
+ * for runs of a released version that may still be open somewhere.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Client, WorkflowHandle } from '@temporalio/client';
+import { lockId, SIGNALS, UPDATES, WORKFLOWS } from '../../src/domain/messages.js';
+import { repoRoot } from '../support/tools.js';
+import { startBench, untilPhase, type Scene } from '../workflow/bench.js';
+import { failure, fakes, HASH, hold, N1, N2, NEXT_HASH, planOf, table, view, type Fakes } from '../workflow/fakes.js';
+import { historyToJson } from './history-json.js';
+
+interface Scenario {
+  faked: Fakes;
+  /** Resolves to the handle of the run to record, once that has ended. */
+  play: (scene: Scene) => Promise<WorkflowHandle>;
+}
+
+const ended = async <T extends WorkflowHandle>(handle: T): Promise<T> => {
+  await handle.result().catch(() => undefined);
+  return handle;
+};
+const approve = (handle: WorkflowHandle, planHash: string) =>
+  handle.executeUpdate(UPDATES.approve, { args: [{ planHash, by: 'ada' }] });
+
+/** Two replicas, one view, fence, search attributes: every activity of a recovery. */
+function success(): Scenario {
+  const items = [table('a'), table('a', N2, { authority: false, action: 'recreate-and-fetch', statements: [] })];
+  return {
+    faked: fakes({ plans: [planOf([...items, table('b'), view('v')])], searchAttributes: true }),
+    play: async ({ start }) => ended(await start({ incident: 'INC-1' })),
+  };
+}
+
+/** An approval by update, a plan that changed meanwhile, the lock let go of and taken again. */
+function approval(): Scenario {
+  return {
+    faked: fakes({
+      plans: [planOf([table('a')]), planOf([table('a'), table('b')], { hash: NEXT_HASH })],
+      policy: { approval: 'required' },
+    }),
+    play: async ({ start }) => {
+      const handle = await start();
+      await untilPhase(handle, 'waiting-for-approval');
+      await approve(handle, HASH);
+      // Rejected until the new plan is there.
+      for (let approved = false; !approved;)
+        approved = await approve(handle, NEXT_HASH).then(
+          () => true,
+          () => false,
+        );
+      return ended(handle);
+    },
+  };
+}
+
+/** A table that fails, a pause, and the decision to try again. */
+function retry(): Scenario {
+  let failed = false;
+  return {
+    faked: fakes({
+      plans: [planOf([table('a'), table('b')])],
+      policy: { approval: 'required', lanesPerNode: 1 },
+      activities: {
+        restoreTableData: async ({ item }) => {
+          if (item.table === 'a' && !failed) {
+            failed = true;
+            throw failure('DISK_FULL', 'no space on n1');
+          }
+          return {} as never;
+        },
+      },
+    }),
+    play: async ({ start }) => {
+      const handle = await start({ approve: HASH });
+      await untilPhase(handle, 'waiting-for-resolve');
+      await handle.signal(SIGNALS.pause);
+      await handle.signal(SIGNALS.resolve, { action: 'retry', tables: ['db.a'], by: 'ada' });
+      await handle.signal(SIGNALS.resume);
+      return ended(handle);
+    },
+  };
+}
+
+/** Stopped in the middle, by signal or from the UI, and cleaned up. */
+function stopped(how: 'abort' | 'cancel'): Scenario {
+  const held = hold();
+  return {
+    faked: fakes({
+      plans: [planOf([table('a')])],
+      policy: { onFailure: 'unfence' },
+      activities: {
+        restoreTableData: async () => {
+          await held.pass();
+          return {} as never;
+        },
+      },
+    }),
+    play: async ({ start }) => {
+      const handle = await start();
+      await held.entered;
+      await (how === 'abort' ? handle.signal(SIGNALS.abort) : handle.cancel());
+      return ended(handle);
+    },
+  };
+}
+
+/** The lock, held by a recovery until that ended. */
+function lock(): Scenario {
+  const { faked, play } = approval();
+  return {
+    faked,
+    play: async (scene) => {
+      await play(scene);
+      return scene.client.workflow.getHandle(lockId(scene.cluster));
+    },
+  };
+}
+
+function backup(): Scenario {
+  const shard = { tables: 2, rows: 20, parts: 4, bytes: 400, exact: 2 };
+  return {
+    faked: fakes({
+      plans: [],
+      activities: {
+        listBackupNodes: async () => [N1, { ...N2, shard: '02' }],
+        backupShard: async ({ node }) => ({ shard: node.shard, node: node.name, ...shard }),
+      },
+    }),
+    play: async ({ client, cluster, taskQueue }) =>
+      ended(
+        await client.workflow.start(WORKFLOWS.backup, {
+          taskQueue,
+          workflowId: `backup-${cluster}`,
+          args: [{ cluster, to: 'local' }],
+        }),
+      ),
+  };
+}
+
+const scenarios: Record<string, () => Scenario> = {
+  success,
+  approval,
+  retry,
+  abort: () => stopped('abort'),
+  cancel: () => stopped('cancel'),
+  lock,
+  backup,
+};
+
+async function fetchJson(client: Client, { workflowId }: WorkflowHandle): Promise<string> {
+  return historyToJson(await client.workflow.getHandle(workflowId).fetchHistory());
+}
+
+const { version } = JSON.parse(readFileSync(join(repoRoot, 'package.json'), 'utf8')) as { version: string };
+const folder = join(repoRoot, 'test/replay/histories');
+mkdirSync(folder, { recursive: true });
+const bench = await startBench({ identity: 'recorder' });
+for (const [name, scenario] of Object.entries(scenarios)) {
+  const file = join(folder, `${version}-${name}.json`);
+  if (existsSync(file)) {
+    console.log(`${file} is there: kept`);
+    continue;
+  }
+  const { faked, play } = scenario();
+  const json = await bench.scene(faked, async (scene) => fetchJson(scene.client, await play(scene)));
+  writeFileSync(file, json);
+  console.log(file);
+}
+await bench.stop();
