@@ -284,7 +284,7 @@ class Recovery {
 
   private async retry(execution: Execution, items: Plan['items']): Promise<void> {
     execution.state.setPhase('executing');
-    execution.state.forgetFailures();
+    execution.state.forgetFailures(items);
     for (const item of items) execution.state.setResult(item, { state: 'waiting', problem: undefined });
     await runUnits(execution, items);
     await runObjects(execution, items);

@@ -49,7 +49,8 @@ export class RecoveryState {
   searchAttributes = false;
   /** Set by the recovery: stops what runs. */
   onAbort: () => void = () => undefined;
-  private readonly failedStages = new Set<StageName>();
+  /** The stage in which a table failed, by its key. */
+  private readonly failedIn = new Map<string, StageName>();
   readonly stages = emptyStages();
   readonly results = new Map<string, UnitResult>();
   private readonly resolutions: Resolution[] = [];
@@ -149,12 +150,13 @@ export class RecoveryState {
     this.publish();
   }
 
-  fail(name: StageName): void {
-    this.failedStages.add(name);
+  fail(name: StageName, item: PlanItem): void {
+    this.failedIn.set(unitKey(item), name);
   }
 
-  forgetFailures(): void {
-    this.failedStages.clear();
+  /** Before these are tried again. */
+  forgetFailures(items: PlanItem[]): void {
+    for (const item of items) this.failedIn.delete(unitKey(item));
   }
 
   touch(name: StageName): void {
@@ -165,7 +167,8 @@ export class RecoveryState {
     const stage = this.stages.find((candidate) => candidate.name === name);
     if (!stage) return;
     stage.finishedAt = stage.startedAt === null ? null : (this.lastEnd.get(name) ?? new Date(Date.now()).toISOString());
-    stage.outcome = stage.startedAt === null ? 'not-needed' : this.failedStages.has(name) ? 'failed' : outcome;
+    stage.outcome =
+      stage.startedAt === null ? 'not-needed' : [...this.failedIn.values()].includes(name) ? 'failed' : outcome;
     this.publish();
   }
 

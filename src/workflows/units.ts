@@ -126,7 +126,7 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
     });
   } catch (error) {
     noticeCancellation(state, error);
-    if (current) state.fail(current);
+    if (current) state.fail(current, item);
     state.setResult(item, { state: 'failed', problem: problemOf(error) });
   }
 }
@@ -157,7 +157,7 @@ export async function runObjects({ run, plan, state, activities }: Execution, it
           });
       } catch (error) {
         noticeCancellation(state, error);
-        state.fail('restore-replica');
+        for (const item of here) state.fail('restore-replica', item);
         for (const item of here) state.setResult(item, { state: 'failed', problem: problemOf(error) });
       }
     }),

@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { DefaultLogger, Runtime, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { repoRoot } from '../support/tools.js';
-import { bundleWorkflows } from '../workflow/bench.js';
+import { bundleWorkflows, quietRuntime } from '../workflow/bench.js';
 import { historyFromJson } from './history-json.js';
 
 const folder = join(import.meta.dirname, 'histories');
@@ -21,9 +21,7 @@ async function replay(workflowBundle: WorkflowBundleWithSourceMap, names: string
   return results;
 }
 
-beforeAll(() => {
-  Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
-});
+beforeAll(quietRuntime);
 
 describe('recorded histories', () => {
   it('are replayed by the workflow code of today', async () => {
