@@ -174,7 +174,7 @@ describe('columns and comment of a CREATE TABLE', () => {
 
   it('are refused where the engine is not the one of the query', () => {
     expect(() => columnsOf({ ...definition('db.t (`a` Int32)', engine), engineFull: 'Log' })).toThrow(
-      /columns of db\.t/,
+      /definition of db\.t/,
     );
   });
 });

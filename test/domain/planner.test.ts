@@ -399,7 +399,7 @@ describe('what is refused', () => {
       'both',
       [node('a', '01', 'r1', [], { macros: { shard: '9', replica: '9' } })],
       {},
-      ['WRONG_MACROS', 'WRONG_MACROS'],
+      ['WRONG_MACROS', 'WRONG_MACROS', 'DATA_LOST_NO_BACKUP'],
     ],
     ['no macros at all: nothing to compare', [node('a', '01', 'r1', [facts(t)], { macros: {} })], {}, []],
     [
