@@ -152,7 +152,7 @@ function planShard(
   if (!backup && names.size > 0)
     for (const node of input.nodes)
       for (const table of node.tables)
-        if (table.kind === 'replicated' && selected(table.definition))
+        if (table.kind === 'replicated' && !isInner(table.definition) && selected(table.definition))
           names.set(tableKey(table.definition), table.definition);
   const standing = nodes.some((node) =>
     node.tables.some((table) => backup?.tables.some((saved) => tableKey(saved) === tableKey(table.definition))),
@@ -166,6 +166,9 @@ function planShard(
   }
   return items;
 }
+
+/** The table behind a materialized view has the view's UUID in its name: every shard has its own. */
+const isInner = (name: TableName) => name.table.startsWith('.inner');
 
 function byName(a: TableName, b: TableName): number {
   const [left, right] = [tableKey(a), tableKey(b)];
