@@ -1,7 +1,7 @@
 import { RecoveryError } from '../domain/errors.js';
 import { tableKey } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
-import { OPERATION_PLACEHOLDER } from '../domain/planner.js';
+import { OPERATION_PLACEHOLDER } from '../domain/plan-statements.js';
 import { NO_PARTS, sameParts } from '../domain/inventory.js';
 import { ServerError, type Ports } from '../ports.js';
 import * as queries from './queries.js';

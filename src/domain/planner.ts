@@ -1,39 +1,25 @@
-import { chooseAuthority, type PartRef } from './authority.js';
+import { chooseAuthority } from './authority.js';
 import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
 import { problem, RecoveryError, type Problem } from './errors.js';
 import {
   NO_PARTS,
   tableKind,
   type KeeperReplicaFacts,
-  type KeeperStateLine,
   type NodeFacts,
   type PartsDigest,
   type TableDefinition,
   type TableFacts,
 } from './inventory.js';
+import { keeperState } from './keeper-state.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
-import { compilePattern, OWN_DATABASES, quote, quoteTable, tableKey, type TableName } from './names.js';
-import type { Plan, PlanItem, PlannedStatement, StepName } from './plan.js';
+import { compilePattern, OWN_DATABASES, quoteTable, tableKey, type TableName } from './names.js';
+import type { Plan, PlanItem } from './plan.js';
+import { groupByShard, scopedKey, type PlanInput } from './plan-input.js';
+import { refuseNodes, refusePatterns } from './plan-refusals.js';
+import { fenceOf, isConvertible, missingDatabases, statementsOf } from './plan-statements.js';
 import type { RecoveryRequest } from './request.js';
 import { judgeMissing, judgePlain, judgeReplicated, type Verdict } from './situation.js';
-import * as sql from './statements.js';
 import type { NodeRef } from './topology.js';
-
-export interface PlanInput {
-  request: RecoveryRequest;
-  nodes: NodeFacts[];
-  /** By shard; empty when no backup was named. */
-  backups: Map<string, BackupContents>;
-  /** Part lists of a table by node name, for tables whose replicas differ. */
-  partLists: Map<string, Map<string, PartRef[]>>;
-  /** Keeper's word on tables that a node lacks, by `partListKey(node, table)`. */
-  absentPaths: Map<string, KeeperReplicaFacts>;
-}
-
-/** Key of `partLists` (shard) and `absentPaths` (node). */
-export function scopedKey(scope: string, name: TableName): string {
-  return `${scope}/${tableKey(name)}`;
-}
 
 type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible'> & { definition: TableDefinition };
 
@@ -69,70 +55,9 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
   };
 }
 
-/** Every pattern has to name something that stands or is in the backup: a mistyped one must not pass unseen. */
-function refusePatterns({ request, nodes, backups }: PlanInput): Problem[] {
-  const known: TableName[] = [
-    ...nodes.flatMap((node) => node.tables.map((table) => table.definition)),
-    ...[...backups.values()].flatMap((backup) => backup.tables),
-  ].filter((name) => !OWN_DATABASES.includes(name.database));
-  return (request.tables ?? []).flatMap((pattern, index) =>
-    known.some(compilePattern(pattern))
-      ? []
-      : [
-          problem('TABLES_MATCH_NOTHING', 'no table of the cluster or the backup matches a pattern', {
-            field: `tables.${index}`,
-            objects: [pattern.slice(0, 200)],
-          }),
-        ],
-  );
-}
-
 function selector(request: RecoveryRequest): (name: TableName) => boolean {
   const matchers = request.tables?.map(compilePattern);
   return (name) => !OWN_DATABASES.includes(name.database) && (!matchers || matchers.some((matches) => matches(name)));
-}
-
-function groupByShard(nodes: NodeFacts[]): Map<string, NodeFacts[]> {
-  const shards = new Map<string, NodeFacts[]>();
-  for (const node of nodes) shards.set(node.node.shard, [...(shards.get(node.node.shard) ?? []), node]);
-  return shards;
-}
-
-function refuseNodes({ nodes, request, backups }: PlanInput): Problem[] {
-  const refusals: Problem[] = [];
-  for (const { node, macros, unfinishedRecovery } of nodes) {
-    for (const macro of ['shard', 'replica'] as const)
-      if (macros[macro] !== undefined && macros[macro] !== node[macro])
-        refusals.push(
-          problem(
-            'WRONG_MACROS',
-            `node ${node.name}: macro {${macro}} is ${macros[macro]}, the configuration says ${node[macro]}`,
-            { objects: [node.name] },
-          ),
-        );
-    if (unfinishedRecovery !== '' && !request.adopt)
-      refusals.push(
-        problem('RECOVERY_UNFINISHED', `node ${node.name} has safety clones of recovery ${unfinishedRecovery}`, {
-          objects: [node.name],
-          field: 'adopt',
-        }),
-      );
-  }
-  // A shard without any table, while the others have some, has lost its data: never 'nothing to do'.
-  const replicated = (node: NodeFacts) => node.tables.filter((table) => table.kind === 'replicated').length;
-  for (const [shard, members] of groupByShard(nodes))
-    if (
-      !backups.has(shard) &&
-      members.every((node) => replicated(node) === 0) &&
-      (nodes.some((node) => replicated(node) > 0) || nodes.every((node) => node.tables.length === 0))
-    )
-      refusals.push(
-        problem('DATA_LOST_NO_BACKUP', `shard ${shard} has no replicated table, other shards have`, {
-          field: 'backup',
-          objects: members.map((node) => node.node.name),
-        }),
-      );
-  return refusals;
 }
 
 function planShard(
@@ -409,156 +334,4 @@ function authorityOf(
       { objects },
     ),
   };
-}
-
-/** ATTACH … AS REPLICATED gives a table the server's default path, and works in Atomic databases only. */
-export function isConvertible(definition: TableDefinition, node: NodeFacts): boolean {
-  if (
-    tableKind(definition.engine) !== 'replicated' ||
-    definition.uuid === '' ||
-    definition.uuid.startsWith('00000000-0000-0000')
-  )
-    return false;
-  const engine = parseReplicatedEngine(definition.engineFull);
-  return engine.pathTemplate === node.defaultReplicaPath && engine.replicaTemplate === node.defaultReplicaName;
-}
-
-/** Stands for the operation id of a RESTORE: it has the staging table's UUID in it, so that a new try has a new one. */
-export const OPERATION_PLACEHOLDER = '{operation}';
-
-type Statements = PlannedStatement[];
-const planned = (step: StepName, text: string): PlannedStatement => ({ step, sql: text });
-
-function cloneStatements(definition: TableDefinition): Statements {
-  return [
-    planned('make-clone', sql.cloneTable(definition)),
-    planned('complete-clone', sql.completeClone('making', definition)),
-    planned('drop-making', sql.dropClone('making', definition)),
-  ];
-}
-
-function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'replicated'>): Statements {
-  const fill = [
-    planned('replace-partition', sql.replacePartition(item, sql.PARTITION_PLACEHOLDER)),
-    planned('drop-partition', sql.dropPartition(item, sql.PARTITION_PLACEHOLDER)),
-  ];
-  if (!item.replicated) return [planned('attach', sql.attach(item)), ...fill];
-  return [
-    planned('detach', sql.detach(item)),
-    ...(item.keeperPath
-      ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))]
-      : []),
-    planned('attach-not-replicated', sql.attachAsNotReplicated(item)),
-    planned('attach', sql.attach(item)),
-    ...fill,
-    planned('attach-as-replicated', sql.attachAsReplicated(item)),
-    planned('restart-replica', sql.restartReplica(item)),
-    planned('restore-replica', sql.restoreReplica(item)),
-  ];
-}
-
-function statementsOf(
-  item: Omit<PlanItem, 'statements'>,
-  definition: TableDefinition,
-  backup: BackupContents | undefined,
-): Statements {
-  const source = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
-  const restore = backup
-    ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))]
-    : [];
-  switch (item.action) {
-    case 'none':
-    case 'needs-operator':
-      return [];
-    case 'restore-replica':
-      return unique([
-        ...cloneStatements(definition),
-        planned('restart-replica', sql.restartReplica(item)),
-        planned('restore-replica', sql.restoreReplica(item)),
-        ...(item.convertible ? rebuildStatements(item) : []),
-      ]);
-    case 'rebuild-from-clone':
-      return unique([...cloneStatements(definition), ...rebuildStatements(item)]);
-    case 'recreate-and-fetch':
-      return [
-        ...(item.keeperPath
-          ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))]
-          : []),
-        planned('create-replicated', sql.createReplicated(definition)),
-      ];
-    case 'create-object':
-      if (tableKind(definition.engine) !== 'other-data')
-        return [planned('create-object', sql.createObject(definition))];
-      return [
-        planned('create-staging', sql.createWholeStaging(definition)),
-        ...restore,
-        planned('rename-into-place', sql.promoteByRename(item)),
-        planned('drop-staging', sql.dropClone('staging', item)),
-      ];
-    case 'restore-from-backup':
-      return unique([
-        planned('create-staging', sql.createStaging(definition)),
-        ...restore,
-        planned('complete-staging', sql.completeClone('staging', item)),
-        planned('create-plain', sql.createPlain(definition, item.replicated)),
-        ...rebuildStatements(item),
-        planned('make-clone', sql.cloneTable(definition)),
-        planned('hold-clone', sql.holdClone(item)),
-        planned('drop-making', sql.dropClone('making', item)),
-        planned('drop-staging', sql.dropClone('staging', item)),
-      ]);
-  }
-}
-
-function unique(statements: Statements): Statements {
-  const seen = new Set<string>();
-  return statements.filter(({ step }) => !seen.has(step) && seen.add(step));
-}
-
-function fenceOf(node: NodeFacts): string[] {
-  return [
-    ...sql.FENCE,
-    ...node.tables
-      .filter((table) => table.kind === 'streaming')
-      .map((table) => sql.detachStreaming(table.definition))
-      .sort(),
-  ];
-}
-
-function missingDatabases(node: NodeFacts, items: PlanItem[], input: PlanInput): string[] {
-  const needed = new Set(
-    items
-      .filter((item) => item.node.name === node.node.name && item.action !== 'none' && item.action !== 'needs-operator')
-      .map((item) => item.database),
-  );
-  const saved = input.backups.get(node.node.shard)?.databases ?? [];
-  const peers = input.nodes.flatMap((other) => other.databases);
-  return [...needed]
-    .filter((name) => !node.databases.some((database) => database.name === name))
-    .sort()
-    .map((name) => {
-      const engine =
-        (saved.find((database) => database.name === name) ?? peers.find((database) => database.name === name))
-          ?.engine ?? 'Atomic';
-      return sql.createDatabase(name, /^\w+$/.test(engine) ? engine : quote(engine));
-    });
-}
-
-function keeperState(input: PlanInput): KeeperStateLine[] {
-  const lines = input.nodes.flatMap((node) => node.keeperState);
-  for (const [shard, backup] of input.backups)
-    for (const mutation of backup.unfinishedMutations)
-      lines.push({
-        what: 'unfinished mutation',
-        detail: `shard ${shard}, ${mutation.database}.${mutation.table}: ${mutation.command}`.slice(0, 300),
-        verdict: 'unrecoverable',
-      });
-  if (input.nodes.some((node) => node.tables.some((table) => table.kind === 'replicated')))
-    lines.push({
-      what: 'block deduplication hashes',
-      detail: 'inserts repeated from before the loss are not recognised as repeats',
-      verdict: 'unrecoverable',
-    });
-  const seen = new Set<string>();
-  return lines.filter((line) => !seen.has(`${line.what}/${line.detail}`) && seen.add(`${line.what}/${line.detail}`));
 }

@@ -12,7 +12,8 @@ import {
 import type { BackupContents, ManifestTable } from '../../src/domain/manifest.js';
 import { quote, quoteTable } from '../../src/domain/names.js';
 import { nothingToDo, workOf, type PlanItem } from '../../src/domain/plan.js';
-import { absentKeeper, makePlan, scopedKey, type PlanInput } from '../../src/domain/planner.js';
+import { scopedKey, type PlanInput } from '../../src/domain/plan-input.js';
+import { absentKeeper, makePlan } from '../../src/domain/planner.js';
 
 const DEFAULT_PATH = '/clickhouse/tables/{uuid}/{shard}';
 const full: PartsDigest = { parts: 2, rows: 20, digest: '22' };
