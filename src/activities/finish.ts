@@ -1,6 +1,8 @@
 import { dropAside, setAside } from '../domain/statements.js';
 import type { Policy } from '../domain/policy.js';
 import type { ClickHouseNode } from '../ports.js';
+import { methodOf } from '../domain/inventory.js';
+import { capabilitiesOf } from './capabilities.js';
 import { unmountAll } from './inspect-backup.js';
 import { readLedger, writeLedger } from './ledger.js';
 import * as queries from './queries.js';
@@ -14,6 +16,7 @@ export async function finishNode(
   run: { recovery: string; plan: string },
   policy: Policy,
 ): Promise<{ kept: number; dropped: number }> {
+  const method = methodOf(await capabilitiesOf(node));
   let kept = 0;
   let dropped = 0;
   for (const { name } of await node.query<{ name: string }>(queries.RECOVERY_TABLES)) {
@@ -22,11 +25,11 @@ export async function finishNode(
       await node.execute(setAside(name, run.recovery));
       kept++;
     } else {
-      await node.execute(dropAside(name));
+      await node.execute(dropAside(name, method));
       dropped++;
     }
   }
-  await unmountAll(node);
+  if (method === 'restore-replica') await unmountAll(node);
   const done = await readLedger(node, 'finished');
   if (!done.some((row) => row.recovery === run.recovery))
     await writeLedger(node, run, 'finished', `kept ${kept}, dropped ${dropped}`);

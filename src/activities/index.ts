@@ -8,7 +8,9 @@ import * as backups from './backup.js';
 import { liftFence, raiseFence } from './fence.js';
 import { finishNode } from './finish.js';
 import { inLanes } from './observe-node.js';
+import { proveReplication } from './canary.js';
 import { planRecovery } from './plan-recovery.js';
+import { promoteTables } from './promote.js';
 import { restoreData } from './restore-data.js';
 import { createObjects, restoreReplica } from './restore-replica.js';
 import { runStep } from './runtime.js';
@@ -84,6 +86,12 @@ export function createActivities(ports: Ports) {
           ...(await validateTable(ports, run.cluster, item, embedded, context)),
         })),
       );
+    },
+    async promoteTables({ run, items }: { run: Run; items: PlanItem[] }): Promise<void> {
+      return step(run.cluster, (context) => promoteTables(ports, run.cluster, items, context));
+    },
+    async proveReplication({ run, shard }: { run: Run; shard: string }): Promise<void> {
+      return step(run.cluster, (context) => proveReplication(ports.cluster(run.cluster), run, shard, context));
     },
     async finishNode({ run, node }: { run: Run; node: NodeRef }) {
       return step(run.cluster, () =>

@@ -6,6 +6,7 @@ import { createRecoveryDatabase } from '../domain/statements.js';
 import { parseBackupRef } from '../domain/request.js';
 import { z } from 'zod';
 import { ServerError, type BackupRepository, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
+import { capabilitiesOf } from './capabilities.js';
 import { parseManifest } from './manifest-codec.js';
 import * as queries from './queries.js';
 import { toDigest } from './unit.js';
@@ -220,7 +221,7 @@ async function readManifestLines(
     database: RECOVERY_DATABASE,
     table: `reading ${ports.sha256(`${destination}/${performance.now()}`).slice(0, 12)}`,
   };
-  await node.execute(createRecoveryDatabase);
+  await node.execute(createRecoveryDatabase('restore-replica'));
   try {
     await node.execute(`RESTORE TABLE ${quoteTable(MANIFEST_TABLE)} AS ${quoteTable(scratch)} FROM ${destination}`);
     const rows = await node.query<{ text: string }>(`SELECT text FROM ${quoteTable(scratch)} ORDER BY n`, {
@@ -248,7 +249,9 @@ export async function readMounted(
   mount: string,
   database: string,
 ): Promise<ManifestTable[]> {
-  const definitions = await node.query<TableDefinition>(queries.TABLES, { params: { databases: [mount] } });
+  const definitions = await node.query<TableDefinition>(queries.queriesFor(await capabilitiesOf(node)).TABLES, {
+    params: { databases: [mount] },
+  });
   const digests = await mountedDigests(node, mount);
   return definitions.map((definition) => {
     const engineFull = definition.engineFull

@@ -1,6 +1,8 @@
 import { literal, quote, RECOVERY_DATABASE, type TableName } from '../domain/names.js';
-import { createLedger, createRecoveryDatabase } from '../domain/statements.js';
+import { methodOf, type Capabilities } from '../domain/inventory.js';
+import { createLedger, createOldLedger, createRecoveryDatabase } from '../domain/statements.js';
 import type { ClickHouseNode } from '../ports.js';
+import { capabilitiesOf } from './capabilities.js';
 import * as queries from './queries.js';
 
 /**
@@ -28,9 +30,14 @@ export interface LedgerRow extends TableName {
 }
 
 export async function ensureLedger(node: ClickHouseNode): Promise<void> {
-  await node.execute(createRecoveryDatabase);
-  await node.execute(createLedger);
+  const can = await capabilitiesOf(node);
+  await node.execute(createRecoveryDatabase(methodOf(can)));
+  await node.execute(can.partHashes ? createLedger : createOldLedger);
 }
+
+/** Ascending also within a second: `unfenced` must not be older than the `fenced` before it. */
+const OLD_NOW = `(SELECT greatest(toUInt64(now()) * 1000, max(at) + 1) FROM ${quote(RECOVERY_DATABASE)}.ledger)`;
+const nowOn = (can: Capabilities) => (can.partHashes ? 'now64(3)' : OLD_NOW);
 
 export async function hasLedger(node: ClickHouseNode): Promise<boolean> {
   const [row] = await node.query<{ found: string }>(queries.HAS_LEDGER);
@@ -51,22 +58,24 @@ export async function writeLedger(
   name: TableName = { database: '', table: '' },
 ): Promise<void> {
   const values = [run.recovery, run.plan, kind, name.database, name.table, detail].map(literal).join(', ');
-  await node.execute(`${INTO} SELECT now64(3), ${values}`);
+  await node.execute(`${INTO} SELECT ${nowOn(await capabilitiesOf(node))}, ${values}`);
 }
 
 /** Copies what the node held into its ledger, on the node: nothing of it travels. */
 export async function recordBaseline(node: ClickHouseNode, run: { recovery: string; plan: string }): Promise<void> {
+  const can = await capabilitiesOf(node);
   const head = (kind: LedgerKind) =>
-    `${INTO} SELECT now64(3), ${literal(run.recovery)}, ${literal(run.plan)}, ${literal(kind)}`;
+    `${INTO} SELECT ${nowOn(can)}, ${literal(run.recovery)}, ${literal(run.plan)}, ${literal(kind)}`;
   const own = `database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema') AND NOT startsWith(database, '_recovery')`;
   await node.execute(`${head('ddl')}, database, name, create_table_query FROM system.tables WHERE ${own}`, {
-    settings: queries.WITH_UUID,
+    settings: can.partHashes ? queries.WITH_UUID : {},
   });
   await node.execute(
-    `${head('parts')}, database, table, concat(toString(count()), ' parts, ', toString(sum(rows)), ' rows, digest ', toString(sum(cityHash64(hash_of_all_files, rows)))) FROM system.parts WHERE active AND rows > 0 AND ${own} GROUP BY database, table`,
+    `${head('parts')}, database, table, concat(toString(count()), ' parts, ', toString(sum(rows)), ' rows, digest ', toString(sum(cityHash64(${can.partHashes ? 'hash_of_all_files' : 'bytes_on_disk'}, rows)))) FROM system.parts WHERE active AND rows > 0 AND ${own} GROUP BY database, table`,
   );
   await node.execute(
     `${head('mutation')}, database, table, concat(mutation_id, ' ', command) FROM system.mutations WHERE NOT is_done AND ${own}`,
   );
-  await node.execute(`${head('detached')}, database, table, name FROM system.detached_parts WHERE ${own}`);
+  if (can.partHashes)
+    await node.execute(`${head('detached')}, database, table, name FROM system.detached_parts WHERE ${own}`);
 }

@@ -1,5 +1,6 @@
 import {
   tableKind,
+  type Capabilities,
   type KeeperReplicaFacts,
   type KeeperStateLine,
   type NodeFacts,
@@ -9,23 +10,27 @@ import {
 import { cloneName, quoteTable, tableKey } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
+import { probe } from './capabilities.js';
 import * as queries from './queries.js';
 import { sameNames, toDigest } from './unit.js';
 
 /** Reads everything that the planner needs to know of a node. Sends reads only. */
 export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<NodeFacts> {
   const node = cluster.node(ref.name);
+  const capabilities = await probe(node);
+  const reads = queries.queriesFor(capabilities);
   const [about] = await node.query<{ version: string }>(queries.NODE);
   const macros = await node.query<{ macro: string; substitution: string }>(queries.MACROS);
-  const paths = await node.query<{ name: string; value: string }>(queries.DEFAULT_PATHS);
+  const paths = await node.query<{ name: string; value: string }>(reads.DEFAULT_PATHS);
   const databases = await node.query<{ name: string; engine: string }>(queries.DATABASES);
   const defaults = Object.fromEntries(paths.map(({ name, value }) => [name, value]));
   const params = { databases: databases.map((database) => database.name) };
-  const pending = await node.query<{ uuid: string }>(queries.PENDING_DROPS);
+  const pending = await node.query<{ uuid: string }>(reads.PENDING_DROPS);
   return {
     node: ref,
     version: about?.version ?? '',
     embedded: !(await hasInterserverPort(node)),
+    capabilities,
     macros: Object.fromEntries(macros.map(({ macro, substitution }) => [macro, substitution])),
     defaultReplicaPath: defaults['default_replica_path'] ?? '/clickhouse/tables/{uuid}/{shard}',
     defaultReplicaName: defaults['default_replica_name'] ?? '{replica}',
@@ -33,7 +38,7 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<
     pendingDropUuids: pending.map((row) => row.uuid),
     unfinishedRecovery: await unfinishedRecovery(node),
     keeperState: await keeperState(node, ref, databases),
-    tables: await observeTables(cluster.keeper, node, databases, params),
+    tables: await observeTables(cluster.keeper, node, capabilities, databases, params),
   };
 }
 
@@ -49,6 +54,8 @@ export async function hasInterserverPort(node: ClickHouseNode): Promise<boolean>
     return true;
   } catch (error) {
     if (error instanceof ServerError && error.code === 701) return false;
+    // 46, no such function: an old server, which is no embedded one.
+    if (error instanceof ServerError && error.code === 46) return true;
     throw error;
   }
 }
@@ -65,11 +72,14 @@ async function unfinishedRecovery(node: ClickHouseNode): Promise<string> {
 async function observeTables(
   keeper: Keeper,
   node: ClickHouseNode,
+  can: Capabilities,
   databases: { name: string; engine: string }[],
   params: { databases: string[] },
 ): Promise<TableFacts[]> {
   if (databases.length === 0) return [];
-  const definitions = await node.query<TableDefinition>(queries.TABLES, { params, settings: queries.WITH_UUID });
+  const reads = queries.queriesFor(can);
+  const settings = can.partHashes ? queries.WITH_UUID : {};
+  const definitions = await node.query<TableDefinition>(reads.TABLES, { params, settings });
   const byTable = <Row extends { database: string; table: string }>(rows: Row[]) =>
     new Map(rows.map((row) => [tableKey(row), row]));
   const digests = byTable(
@@ -80,16 +90,16 @@ async function observeTables(
       rows: string;
       digest: string;
       partitions: string;
-    }>(queries.PART_DIGESTS, { params }),
+    }>(reads.PART_DIGESTS, { params }),
   );
   const detached = byTable(
-    await node.query<{ database: string; table: string; plain: string; attaching: string }>(queries.DETACHED_PARTS, {
+    await node.query<{ database: string; table: string; plain: string; attaching: string }>(reads.DETACHED_PARTS, {
       params,
     }),
   );
   const replicas = byTable(await node.query<ReplicaRow>(queries.REPLICAS, { params }));
   const clones = new Map(
-    (await node.query<{ name: string; parts: string; rows: string; digest: string }>(queries.CLONES_ON_NODE)).map(
+    (await node.query<{ name: string; parts: string; rows: string; digest: string }>(reads.CLONES_ON_NODE)).map(
       (row) => [row.name, row],
     ),
   );
@@ -158,6 +168,7 @@ export async function keeperFacts(
     replicaName,
     tablePathExists: replicas !== null || (await keeper.exists(tablePath)),
     replicaPathExists: replicas?.includes(replicaName) ?? false,
+    replicas: replicas ?? [],
     activeReplicas: [],
     partsInKeeper: null,
     partsAgree: null,

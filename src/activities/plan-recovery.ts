@@ -9,6 +9,7 @@ import { absentKeeper, makePlan } from '../domain/planner.js';
 import type { RecoveryRequest } from '../domain/request.js';
 import { shardsOf } from '../domain/topology.js';
 import type { ClusterPorts, Ports } from '../ports.js';
+import { capabilitiesOf } from './capabilities.js';
 import { inspectBackup, resolveBackup } from './inspect-backup.js';
 import { inLanes, keeperFacts, observeNode } from './observe-node.js';
 import * as queries from './queries.js';
@@ -84,9 +85,9 @@ async function fetchPartLists(cluster: ClusterPorts, nodes: NodeFacts[]): Promis
 async function partList(cluster: ClusterPorts, node: string, { database, table }: TableName): Promise<PartRef[]> {
   type Row = Omit<PartRef, 'minBlock' | 'maxBlock' | 'level' | 'rows'> &
     Record<'minBlock' | 'maxBlock' | 'level' | 'rows', string>;
-  const rows = await cluster
-    .node(node)
-    .query<Row>(queries.PART_LIST, { params: { database, table }, timeoutMs: 120_000 });
+  const at = cluster.node(node);
+  const { PART_LIST } = queries.queriesFor(await capabilitiesOf(at));
+  const rows = await at.query<Row>(PART_LIST, { params: { database, table }, timeoutMs: 120_000 });
   return rows.map((row) => ({
     ...row,
     minBlock: Number(row.minBlock),

@@ -1,3 +1,6 @@
+import type { Capabilities } from '../domain/inventory.js';
+import * as old from './queries-old.js';
+
 /** All reads. Values are bound; a read never changes anything. */
 
 /** Non-empty parts only: REPLACE PARTITION leaves empty covering parts. */
@@ -6,39 +9,41 @@ const DIGEST = `count() AS parts, sum(p.rows) AS rows, toString(sum(cityHash64(p
 export const NODE = `SELECT version() AS version, toUnixTimestamp(now()) - uptime() AS boot`;
 export const MACROS = `SELECT macro, substitution FROM system.macros`;
 export const INTERSERVER_PORT = `SELECT getServerPort('interserver_http_port') AS port`;
-export const DEFAULT_PATHS = `SELECT name, value FROM system.server_settings WHERE name IN ('default_replica_path', 'default_replica_name')`;
+const DEFAULT_PATHS = `SELECT name, value FROM system.server_settings WHERE name IN ('default_replica_path', 'default_replica_name')`;
 export const DATABASES = `SELECT name, engine FROM system.databases WHERE name NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema') AND NOT startsWith(name, '_recovery') ORDER BY name`;
-export const PENDING_DROPS = `SELECT toString(uuid) AS uuid FROM system.dropped_tables`;
+const PENDING_DROPS = `SELECT toString(uuid) AS uuid FROM system.dropped_tables`;
 
 const DEFINITION = `database, name AS table, toString(uuid) AS uuid, engine, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey, primary_key AS primaryKey, sampling_key AS samplingKey, create_table_query AS createQuery`;
-export const TABLES = `SELECT ${DEFINITION} FROM system.tables WHERE database IN {databases:Array(String)} AND NOT is_temporary ORDER BY database, name`;
-export const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
+const TABLES = `SELECT ${DEFINITION} FROM system.tables WHERE has({databases:Array(String)}, database) AND NOT is_temporary ORDER BY database, name`;
+const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
 /** Makes createQuery carry UUIDs, TO INNER UUID among them. */
 export const WITH_UUID = { show_table_uuid_in_table_create_query_if_not_nil: 1 };
 
-export const PART_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database IN {databases:Array(String)} GROUP BY database, table`;
-export const DETACHED_PARTS = `SELECT database, table, countIf(ifNull(reason, '') = '') AS plain, countIf(startsWith(name, 'attaching_') OR ifNull(reason, '') = 'attaching') AS attaching, count() AS total FROM system.detached_parts WHERE database IN {databases:Array(String)} GROUP BY database, table`;
+const PART_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND has({databases:Array(String)}, database) GROUP BY database, table`;
+const DETACHED_PARTS = `SELECT database, table, countIf(ifNull(reason, '') = '') AS plain, countIf(startsWith(name, 'attaching_') OR ifNull(reason, '') = 'attaching') AS attaching, count() AS total FROM system.detached_parts WHERE has({databases:Array(String)}, database) GROUP BY database, table`;
 /** Only columns that the server answers without asking ZooKeeper. */
-export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_session_expired AS sessionExpired, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database IN {databases:Array(String)}`;
+export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_session_expired AS sessionExpired, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE has({databases:Array(String)}, database)`;
 export const PART_NAMES = `SELECT name FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}`;
-export const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
+const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
 
-export const UNIT_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND table IN {clones:Array(String)})) GROUP BY database, table`;
-export const UNIT_CLONES = `SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '_recovery' AND name IN {clones:Array(String)}`;
-export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
-export const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
-export const UNIT_DETACHED_PARTS = `SELECT count() AS total FROM system.detached_parts WHERE database = {database:String} AND table = {table:String}`;
+const UNIT_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND has({clones:Array(String)}, table))) GROUP BY database, table`;
+const UNIT_CLONES = `SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '_recovery' AND has({clones:Array(String)}, name)`;
+export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+/** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
+export const REPLICATION = `SELECT queue_size AS queue, active_replicas AS active, total_replicas AS total FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
+const UNIT_DETACHED_PARTS = `SELECT count() AS total FROM system.detached_parts WHERE database = {database:String} AND table = {table:String}`;
 export const RUNNING = `SELECT max(elapsed) AS seconds, count() AS running FROM system.processes WHERE startsWith(query, {tag:String})`;
 
-/** Partitions in which a table and its clone differ: what still has to be replaced, or dropped where the clone has none. */
-export const PARTITIONS_TO_REPLACE = `SELECT id, groupUniqArray(side) AS sides FROM
- (SELECT p.partition_id AS id, if(p.database = '_recovery', 'clone', 'table') AS side, count() AS parts, sum(p.rows) AS rows, sum(cityHash64(p.hash_of_all_files, p.rows)) AS digest
-  FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND table = {clone:String}))
+/** Partitions in which two tables differ: what still has to be replaced in the one, or dropped where the other has none. */
+const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides FROM
+ (SELECT p.partition_id AS id, if(p.database = {fromDatabase:String} AND p.table = {fromTable:String}, 'from', 'to') AS side, count() AS parts, sum(p.rows) AS rows, sum(cityHash64(p.hash_of_all_files, p.rows)) AS digest
+  FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((p.database = {fromDatabase:String} AND p.table = {fromTable:String}) OR (p.database = {toDatabase:String} AND p.table = {toTable:String}))
   GROUP BY id, side)
  GROUP BY id HAVING count() = 1 OR uniqExact(parts, rows, digest) > 1 ORDER BY id`;
 
 /** Proof that the fence holds for a table: nothing merges it, and nobody but us writes it. */
-export const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE database = {database:String} AND table = {table:String}) AS merges,
+const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE database = {database:String} AND table = {table:String}) AS merges,
  (SELECT count() FROM system.processes WHERE query_kind IN ('Insert', 'Optimize') AND NOT startsWith(query, '/* ch-recover') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')
    AND (position(query, concat({database:String}, '.', {table:String})) > 0 OR position(query, concat('\`', {table:String}, '\`')) > 0)) AS writers,
  toUnixTimestamp(now()) - uptime() AS boot`;
@@ -47,10 +52,34 @@ export const OPERATION = `SELECT id, toString(status) AS status, error, total_si
 export const FAILED_OPERATIONS = `SELECT count() AS failed FROM system.backups WHERE startsWith(id, {prefix:String}) AND status IN ('RESTORE_FAILED', 'BACKUP_FAILED')`;
 export const CHECK_SETTINGS = { check_query_single_value_result: 0 };
 
-export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = '_recovery' AND (startsWith(name, 'clone ') OR startsWith(name, 'making ') OR startsWith(name, 'staging ') OR startsWith(name, 'held ')) ORDER BY name`;
-export const CLONES_ON_NODE = `SELECT name, parts, rows, digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
+export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = '_recovery' AND (startsWith(name, 'clone ') OR startsWith(name, 'making ') OR startsWith(name, 'staging ') OR startsWith(name, 'next ') OR startsWith(name, 'held ')) ORDER BY name`;
+const CLONES_ON_NODE = `SELECT name, parts, rows, digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
 export const HAS_LEDGER = `SELECT count() AS found FROM system.tables WHERE database = '_recovery' AND name = 'ledger'`;
 export const LEDGER_OF_KIND = `SELECT recovery, database, table, detail, toString(at) AS at FROM _recovery.ledger WHERE kind = {kind:String} ORDER BY at`;
 export const MERGES_RUNNING = `SELECT count() AS merges FROM system.merges WHERE database != '_recovery'`;
-export const MUTATIONS = `SELECT database, table, mutation_id AS mutationId, command FROM system.mutations WHERE NOT is_done AND database IN {databases:Array(String)}`;
+export const MUTATIONS = `SELECT database, table, mutation_id AS mutationId, command FROM system.mutations WHERE NOT is_done AND has({databases:Array(String)}, database)`;
 export const FREE_SPACE = `SELECT name, free_space AS free FROM system.disks WHERE type = 'Local' OR type = 'local'`;
+
+const MODERN = {
+  DEFAULT_PATHS,
+  PENDING_DROPS,
+  TABLES,
+  ONE_TABLE,
+  PART_DIGESTS,
+  DETACHED_PARTS,
+  PART_LIST,
+  UNIT_DIGESTS,
+  UNIT_CLONES,
+  UNIT_DETACHED_TABLE,
+  UNIT_DETACHED_PARTS,
+  DIFFERING_PARTITIONS,
+  FENCE_PROOF,
+  CLONES_ON_NODE,
+};
+
+export type Queries = Record<keyof typeof MODERN, string>;
+
+/** The reads that are not the same on all servers. */
+export function queriesFor(can: Capabilities): Queries {
+  return can.partHashes ? MODERN : old;
+}

@@ -22,10 +22,13 @@ export async function restoreReplica(
   context: StepContext,
 ): Promise<RestoredReplica> {
   const unit = new Unit(ports, cluster, item, context);
-  if (item.action === 'recreate-and-fetch') return recreate(unit, embedded, context);
-  if (item.action === 'restore-from-backup') await holdWhatIsThere(unit);
+  if (item.action === 'recreate-and-fetch' && item.method !== 'conversion') return recreate(unit, embedded, context);
+  if (item.action === 'restore-from-backup' && item.method !== 'conversion') await holdWhatIsThere(unit);
   const seen = await advance(unit, context, goalOf(item, ports.cluster(cluster).policy), embedded, 'done');
-  return { rows: seen.table.parts.rows, parts: seen.table.parts.parts, detachedLeft: seen.detachedParts };
+  const { rows, parts } = seen.next?.parts ?? seen.table.parts;
+  // Whoever comes next fetches from here.
+  if (!embedded && item.method !== 'conversion') await unit.openReplication();
+  return { rows, parts, detachedLeft: seen.detachedParts };
 }
 
 /** A table that stands and is rebuilt from a backup may hold rows that the backup lacks: they are cloned aside first. */
@@ -63,7 +66,10 @@ async function recreate(unit: Unit, embedded: boolean, context: StepContext): Pr
       });
     if (seen.table.state === 'missing')
       await unit.send(seen.keeper?.replicaPathExists ? 'drop-replica' : 'create-replicated');
-    else await pause(1_000, context.signal);
+    else {
+      await unit.openReplication();
+      await pause(1_000, context.signal);
+    }
   }
 }
 

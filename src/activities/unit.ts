@@ -1,10 +1,11 @@
 import { decideAttempt, type Goal, type Observation, type Step } from '../domain/attempt.js';
-import { NO_PARTS, tableKind, type PartsDigest, type TableDefinition } from '../domain/inventory.js';
+import { methodOf, NO_PARTS, tableKind, type PartsDigest, type TableDefinition } from '../domain/inventory.js';
 import { RecoveryError } from '../domain/errors.js';
-import { cloneName, tableKey } from '../domain/names.js';
+import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/names.js';
 import type { PlanItem, StepName } from '../domain/plan.js';
-import { fenceTable, FENCE, PARTITION_PLACEHOLDER } from '../domain/statements.js';
+import { fence, fenceTable, openReplication, PARTITION_PLACEHOLDER } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
+import { capabilitiesOf } from './capabilities.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 
@@ -47,8 +48,12 @@ export class Unit {
     this.tag = `/* ch-recover ${ports.sha256(`${cluster}/${tableKey(item)}`).slice(0, 16)} */`;
   }
 
-  clone(role: 'clone' | 'making' | 'staging' | 'held'): string {
+  clone(role: CloneRole): string {
     return cloneName(role, this.name).table;
+  }
+
+  private async reads(): Promise<queries.Queries> {
+    return queries.queriesFor(await capabilitiesOf(this.node));
   }
 
   planned(step: StepName): string {
@@ -66,7 +71,26 @@ export class Unit {
 
   /** Sends a statement of the plan, after the proof that the fence holds and that this attempt is still the one. */
   async send(step: StepName, fill: Record<string, string> = {}): Promise<void> {
-    let text = this.planned(step);
+    await this.sendText(this.planned(step), fill);
+  }
+
+  /** All statements of one name, in order: one for each registration that is left behind. */
+  async sendAll(step: StepName): Promise<void> {
+    for (const statement of this.item.statements) if (statement.step === step) await this.sendText(statement.sql, {});
+  }
+
+  /** The one change that is no statement: servers without SYSTEM DROP REPLICA (invariant G). */
+  async deletePaths(step: 'delete-replica-path' | 'delete-peer-path'): Promise<void> {
+    for (const statement of this.item.statements) {
+      if (statement.step !== step) continue;
+      await this.proveFence();
+      this.context.assertFresh();
+      await this.cluster.keeper.deleteStale(statement.sql);
+    }
+  }
+
+  private async sendText(statement: string, fill: Record<string, string>): Promise<void> {
+    let text = statement;
     for (const [placeholder, value] of Object.entries(fill)) text = text.replace(placeholder, () => value);
     await this.proveFence();
     this.context.assertFresh();
@@ -77,20 +101,34 @@ export class Unit {
   }
 
   /** A table object made by ATTACH or CREATE does not know that merges are stopped. */
-  async fenceTable(): Promise<void> {
-    for (const statement of fenceTable(this.name)) await this.node.execute(statement);
+  async fenceTable(name: TableName = this.name): Promise<void> {
+    for (const statement of fenceTable(name, this.item.method)) await this.node.execute(statement);
+  }
+
+  /** The fence stopped replication everywhere: this table's is needed, here and on the peers that it fetches from. */
+  async openReplication(): Promise<void> {
+    const peers = this.cluster.topology.nodes.filter((node) => node.shard === this.item.node.shard);
+    for (const { name } of peers)
+      for (const statement of openReplication(this.name))
+        try {
+          await this.cluster.node(name).execute(statement);
+        } catch (error) {
+          // A peer without the table, or one that is away, has nothing to send.
+          if (!(error instanceof ServerError || error instanceof RecoveryError)) throw error;
+        }
   }
 
   private async proveFence(): Promise<void> {
     for (let tries = 0; ; tries++) {
-      const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(queries.FENCE_PROOF, {
-        params: this.name,
-      });
+      const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(
+        (await this.reads()).FENCE_PROOF,
+        { params: this.name },
+      );
       const boot = Number(proof?.boot);
       const known = fencedBoots.get(this.item.node.name);
       // now() and uptime() tick apart: a second or two is the same start.
       if (known === undefined || Math.abs(known - boot) > 3) {
-        for (const statement of FENCE) await this.node.execute(statement);
+        for (const statement of fence(methodOf(await capabilitiesOf(this.node)))) await this.node.execute(statement);
         fencedBoots.set(this.item.node.name, boot);
         continue;
       }
@@ -106,9 +144,14 @@ export class Unit {
   }
 
   async definition(): Promise<TableDefinition | null> {
-    const [found] = await this.node.query<TableDefinition>(queries.ONE_TABLE, {
-      params: this.name,
-      settings: queries.WITH_UUID,
+    return this.definitionOf(this.name);
+  }
+
+  private async definitionOf(name: TableName): Promise<TableDefinition | null> {
+    const can = await capabilitiesOf(this.node);
+    const [found] = await this.node.query<TableDefinition>((await this.reads()).ONE_TABLE, {
+      params: { ...name },
+      settings: can.partHashes ? queries.WITH_UUID : {},
     });
     return found ?? null;
   }
@@ -119,11 +162,14 @@ export class Unit {
     making: PartsDigest | null;
     staging: PartsDigest | null;
     held: PartsDigest | null;
+    next: PartsDigest | null;
     stagingUuid: string;
   }> {
-    const clones = [this.clone('clone'), this.clone('making'), this.clone('staging'), this.clone('held')];
-    const rows = await this.node.query<DigestRow>(queries.UNIT_DIGESTS, { params: { ...this.name, clones } });
-    const present = await this.node.query<{ name: string; uuid: string }>(queries.UNIT_CLONES, { params: { clones } });
+    const roles: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
+    const clones = roles.map((role) => this.clone(role));
+    const reads = await this.reads();
+    const rows = await this.node.query<DigestRow>(reads.UNIT_DIGESTS, { params: { ...this.name, clones } });
+    const present = await this.node.query<{ name: string; uuid: string }>(reads.UNIT_CLONES, { params: { clones } });
     const of = (name: string) =>
       present.some((clone) => clone.name === name)
         ? toDigest(rows.find((row) => row.database === '_recovery' && row.table === name))
@@ -134,8 +180,15 @@ export class Unit {
       making: of(this.clone('making')),
       staging: of(this.clone('staging')),
       held: of(this.clone('held')),
+      next: of(this.clone('next')),
       stagingUuid: present.find((clone) => clone.name === this.clone('staging'))?.uuid ?? '',
     };
+  }
+
+  async differingPartitions(from: TableName, to: TableName): Promise<{ id: string; sides: string[] }[]> {
+    return this.node.query<{ id: string; sides: string[] }>((await this.reads()).DIFFERING_PARTITIONS, {
+      params: { fromDatabase: from.database, fromTable: from.table, toDatabase: to.database, toTable: to.table },
+    });
   }
 
   async running(): Promise<{ seconds: number } | null> {
@@ -145,66 +198,125 @@ export class Unit {
     return row && Number(row.running) > 0 ? { seconds: Number(row.seconds) } : null;
   }
 
-  async observe(embedded: boolean): Promise<Observation & { detachedParts: number; keeperParts: number | null }> {
+  async observe(embedded: boolean): Promise<Seen> {
     const running = await this.running();
     const definition = await this.definition();
     const digests = await this.digests();
     const state = await this.tableState(definition);
-    const [replica] =
-      state === 'replicated'
-        ? await this.node.query<{ readonly: number; sessionExpired: number; tablePath: string; replicaName: string }>(
-            queries.UNIT_REPLICA,
-            { params: this.name },
-          )
-        : [];
-    const path = replica ? { tablePath: replica.tablePath, replicaName: replica.replicaName } : this.item.keeperPath;
-    const readonly = Number(replica?.readonly ?? 0) === 1;
-    const keeper =
-      this.item.replicated && path
-        ? await this.observeKeeper(path, {
-            attached: state === 'replicated',
-            live: state === 'replicated' && !readonly && !embedded,
-          })
-        : null;
-    const [detached] = await this.node.query<{ total: string }>(queries.UNIT_DETACHED_PARTS, { params: this.name });
+    const own = state === 'replicated' ? await this.replica(this.name) : null;
+    const next = digests.next ? await this.replica(cloneName('next', this.name)) : null;
+    const here = next ?? own;
+    const keeper = this.item.replicated ? await this.observeKeeper(here, embedded, next !== null) : null;
+    const reads = await this.reads();
+    const [detached] = await this.node.query<{ total: string }>(reads.UNIT_DETACHED_PARTS, { params: this.name });
     return {
       running,
-      table: { state, parts: digests.table, readonly, sessionExpired: Number(replica?.sessionExpired ?? 0) === 1 },
+      table: {
+        state,
+        parts: digests.table,
+        readonly: own?.readonly ?? false,
+        sessionExpired: own?.sessionExpired ?? false,
+      },
       keeper,
       clone: digests.clone,
       making: digests.making,
+      held: digests.held,
+      next: digests.next && {
+        parts: digests.next,
+        readonly: next?.readonly ?? true,
+        sessionExpired: next?.sessionExpired ?? false,
+        queue: next?.queue ?? 0,
+      },
       embedded,
       detachedParts: Number(detached?.total ?? 0),
       keeperParts: keeper?.parts ?? null,
     };
   }
 
+  /** How the live replica stands, the new one before the old one. Asks ZooKeeper by way of the server. */
+  async replication(): Promise<{ queue: string; active: string; total: string } | null> {
+    const names = [cloneName('next', this.name), this.name];
+    for (const name of names) {
+      const [row] = await this.node.query<{ queue: string; active: string; total: string }>(queries.REPLICATION, {
+        params: { ...name },
+      });
+      if (row) return row;
+    }
+    return null;
+  }
+
+  private async replica(name: TableName): Promise<Replica | null> {
+    const [row] = await this.node.query<Record<'readonly' | 'sessionExpired' | 'queue', number> & KeeperPath>(
+      queries.UNIT_REPLICA,
+      { params: { ...name } },
+    );
+    if (!row) return null;
+    return {
+      tablePath: row.tablePath,
+      replicaName: row.replicaName,
+      readonly: Number(row.readonly) === 1,
+      sessionExpired: Number(row.sessionExpired) === 1,
+      queue: Number(row.queue),
+    };
+  }
+
   private async tableState(definition: TableDefinition | null): Promise<Observation['table']['state']> {
     if (definition) return tableKind(definition.engine) === 'replicated' ? 'replicated' : 'plain';
-    const [detached] = await this.node.query<{ uuid: string }>(queries.UNIT_DETACHED_TABLE, { params: this.name });
+    const reads = await this.reads();
+    const [detached] = await this.node.query<{ uuid: string }>(reads.UNIT_DETACHED_TABLE, { params: this.name });
     return detached ? 'detached' : 'missing';
   }
 
-  private async observeKeeper(
-    path: { tablePath: string; replicaName: string },
-    table: { attached: boolean; live: boolean },
-  ) {
+  private async observeKeeper(here: Replica | null, embedded: boolean, isNext: boolean) {
+    const path: KeeperPath | null = here ?? this.item.keeperPath;
+    if (!path) return null;
+    const { keeper } = this.cluster;
     const replicaPath = `${path.tablePath}/replicas/${path.replicaName}`;
-    const replicaPathExists = await this.cluster.keeper.exists(replicaPath);
-    if (!replicaPathExists) return { replicaPathExists, heldByOther: false, partsAgree: null, parts: null };
-    const active = await this.cluster.keeper.exists(`${replicaPath}/is_active`);
-    const listed = (await this.cluster.keeper.children(`${replicaPath}/parts`)) ?? [];
+    const replicaPathExists = await keeper.exists(replicaPath);
+    if (!replicaPathExists)
+      return {
+        replicaPathExists,
+        heldByOther: false,
+        partsAgree: null,
+        parts: null,
+        stalePeers: await this.stalePeers(path.tablePath),
+      };
+    const active = await keeper.exists(`${replicaPath}/is_active`);
+    const listed = (await keeper.children(`${replicaPath}/parts`)) ?? [];
     let partsAgree: boolean | null = null;
-    if (table.attached) {
-      const local = await this.node.query<{ name: string }>(queries.PART_NAMES, { params: this.name });
+    if (here) {
+      const name = isNext ? cloneName('next', this.name) : this.name;
+      const local = await this.node.query<{ name: string }>(queries.PART_NAMES, { params: { ...name } });
       partsAgree = sameNames(
         listed,
         local.map((part) => part.name),
       );
     }
-    return { replicaPathExists, heldByOther: active && !table.live, partsAgree, parts: listed.length };
+    const live = here !== null && !here.readonly && !embedded;
+    return { replicaPathExists, heldByOther: active && !live, partsAgree, parts: listed.length, stalePeers: false };
+  }
+
+  /** Whether anything is left on the path of what the plan wants gone before this replica goes first. */
+  private async stalePeers(tablePath: string): Promise<boolean> {
+    if (this.has('delete-peer-path')) return this.cluster.keeper.exists(tablePath);
+    if (!this.has('drop-peer-replica')) return false;
+    return ((await this.cluster.keeper.children(`${tablePath}/replicas`)) ?? []).length > 0;
   }
 }
+
+interface KeeperPath {
+  tablePath: string;
+  replicaName: string;
+}
+
+interface Replica extends KeeperPath {
+  readonly: boolean;
+  sessionExpired: boolean;
+  /** Entries of its replication queue. */
+  queue: number;
+}
+
+export type Seen = Observation & { detachedParts: number; keeperParts: number | null };
 
 export function sameNames(a: string[], b: string[]): boolean {
   const names = new Set(a);
@@ -214,6 +326,8 @@ export function sameNames(a: string[], b: string[]): boolean {
 const POLL_MS = 200;
 /** Same step, same observation, so many times in a row: it does not converge. */
 const MAX_REPEATS = 4;
+/** The longest way through the attempt table, with every repair, has a dozen steps. */
+const MAX_STEPS = 100;
 
 /**
  * Brings one table one step after the other to its goal: observe, ask the decision, act, observe again. Any statement
@@ -225,28 +339,29 @@ export async function advance(
   goal: Goal,
   embedded: boolean,
   until: 'clone' | 'done',
-): Promise<Observation & { detachedParts: number; keeperParts: number | null }> {
+): Promise<Seen> {
   let previous = '';
   let repeats = 0;
   let lastError: ServerError | null = null;
-  const waits = new Map<string, number>();
-  for (;;) {
+  const patience = new Patience(unit, goal, context);
+  for (let steps = 0; ;) {
     const seen = await unit.observe(embedded);
     if (until === 'clone' && seen.clone && !seen.running) return seen;
     const step = decideAttempt(seen, goal);
-    context.progress({ table: tableKey(unit.name), step: step.do });
+    context.progress({ table: tableKey(unit.name), step: step.do, rows: seen.table.parts.rows });
     if (step.do === 'done') return seen;
     if (step.do === 'wait' || (step.do === 'refuse' && step.code === 'REPLICA_ACTIVE')) {
-      await waitOrGiveUp(unit, step, waits, goal, context);
+      await patience.wait(step, seen);
       continue;
     }
+    patience.reset();
     if (step.do === 'refuse')
       throw new RecoveryError(step.code, `${tableKey(unit.name)} on ${unit.item.node.name}: ${step.why}`, {
         objects: [tableKey(unit.name)],
       });
     const state = JSON.stringify({ step, seen: { ...seen, running: null } });
     repeats = state === previous ? repeats + 1 : 0;
-    if (repeats >= MAX_REPEATS) {
+    if (repeats >= MAX_REPEATS || ++steps > MAX_STEPS) {
       if (lastError) throw lastError;
       throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)}: '${step.do}' changes nothing`, {
         objects: [tableKey(unit.name)],
@@ -266,32 +381,66 @@ export async function advance(
 
 /** An ephemeral `is_active` of a server that was killed stays until its session times out: give it that long. */
 const SESSION_TIMEOUT_SECONDS = 60;
+/** A table that does not renew its session by itself is asked to, once. */
+const RESTART_REPLICA_AFTER_SECONDS = 15;
 
-async function waitOrGiveUp(
-  unit: Unit,
-  step: Extract<Step, { do: 'wait' | 'refuse' }>,
-  waits: Map<string, number>,
-  goal: Goal,
-  context: StepContext,
-): Promise<void> {
-  const why = step.why;
-  const since = waits.get(why) ?? performance.now();
-  waits.set(why, since);
-  const seconds = (performance.now() - since) / 1000;
-  const table = `${tableKey(unit.name)} on ${unit.item.node.name}`;
-  if (step.do === 'refuse') {
-    if (seconds > SESSION_TIMEOUT_SECONDS)
-      throw new RecoveryError(step.code, `${table}: ${why}`, { objects: [tableKey(unit.name)] });
-  } else if (step.why === 'statement-running' && seconds > goal.statementDeadlineSeconds) {
-    throw new RecoveryError('STATEMENT_HUNG', `${table}: our statement does not return`, {
-      objects: [tableKey(unit.name)],
-    });
-  } else if (step.why !== 'statement-running' && seconds > SESSION_TIMEOUT_SECONDS) {
-    throw new RecoveryError('SESSION_EXPIRED', `${table}: ${step.why} for ${Math.round(seconds)} s`, {
-      objects: [tableKey(unit.name)],
-    });
+/** A server that restarted meanwhile was fenced again: every 5 s is soon enough. */
+const OPEN_EVERY = 25;
+
+/** Waits between two looks, and gives up when nothing changes for too long. */
+class Patience {
+  private waiting: { for: string; since: number } | null = null;
+  private restarted = false;
+  private looks = 0;
+
+  constructor(
+    private readonly unit: Unit,
+    private readonly goal: Goal,
+    private readonly context: StepContext,
+  ) {}
+
+  reset(): void {
+    this.waiting = null;
   }
-  await pause(POLL_MS, context.signal);
+
+  async wait(step: Extract<Step, { do: 'wait' | 'refuse' }>, seen: Observation): Promise<void> {
+    // A replica that fetches moves: its time starts anew with every part.
+    const what = step.why === 'catching-up' ? `${step.why} ${JSON.stringify(seen.table.parts)}` : step.why;
+    if (this.waiting?.for !== what) this.waiting = { for: what, since: performance.now() };
+    const seconds = (performance.now() - this.waiting.since) / 1000;
+    if (step.why === 'catching-up' && this.looks++ % OPEN_EVERY === 0) await this.unit.openReplication();
+    if (step.why === 'session-expired' && seconds > RESTART_REPLICA_AFTER_SECONDS) await this.restartReplica();
+    this.giveUp(step, seconds);
+    await pause(POLL_MS, this.context.signal);
+    // While our statement runs there is no safe point to stop at.
+    if (step.why !== 'statement-running') this.context.assertFresh();
+  }
+
+  private async restartReplica(): Promise<void> {
+    if (this.restarted || !this.unit.has('restart-replica')) return;
+    this.restarted = true;
+    await this.unit.send('restart-replica');
+  }
+
+  private giveUp(step: Extract<Step, { do: 'wait' | 'refuse' }>, seconds: number): void {
+    const name = tableKey(this.unit.name);
+    const table = `${name} on ${this.unit.item.node.name}`;
+    const objects = [name];
+    if (step.do === 'refuse') {
+      if (seconds > SESSION_TIMEOUT_SECONDS) throw new RecoveryError(step.code, `${table}: ${step.why}`, { objects });
+      return;
+    }
+    const limit =
+      step.why === 'statement-running' || step.why === 'catching-up'
+        ? this.goal.statementDeadlineSeconds
+        : SESSION_TIMEOUT_SECONDS;
+    if (seconds <= limit) return;
+    if (step.why === 'statement-running')
+      throw new RecoveryError('STATEMENT_HUNG', `${table}: our statement does not return`, { objects });
+    if (step.why === 'catching-up')
+      throw new RecoveryError('NO_PROGRESS', `${table}: no part was fetched for ${Math.round(seconds)} s`, { objects });
+    throw new RecoveryError('SESSION_EXPIRED', `${table}: ${step.why} for ${Math.round(seconds)} s`, { objects });
+  }
 }
 
 async function act(unit: Unit, step: Step): Promise<void> {
@@ -315,7 +464,37 @@ async function act(unit: Unit, step: Step): Promise<void> {
       await unit.send('attach-as-replicated');
       return unit.fenceTable();
     case 'replace-partitions':
-      return replacePartitions(unit);
+      return replacePartitions(unit, cloneName('clone', unit.name), unit.name, 'replace-partition', 'drop-partition');
+    case 'make-clone':
+      if (!unit.has('create-making')) return unit.send('make-clone');
+      await unit.send('create-making');
+      return unit.fenceTable(cloneName('making', unit.name));
+    case 'fill-clone':
+      return replacePartitions(unit, unit.name, cloneName('making', unit.name), 'fill-making', 'empty-making');
+    case 'take-out':
+      await unit.send('detach');
+      await unit.send('attach-plain');
+      return unit.fenceTable();
+    case 'attach-plain':
+      await unit.send('attach-plain');
+      return unit.fenceTable();
+    case 'drop-replica':
+      if (unit.has('drop-replica')) return unit.send('drop-replica');
+      return unit.deletePaths('delete-replica-path');
+    case 'drop-peers':
+      if (unit.has('drop-peer-replica')) return unit.sendAll('drop-peer-replica');
+      return unit.deletePaths('delete-peer-path');
+    case 'create-next':
+      await unit.send('create-next');
+      return unit.fenceTable(cloneName('next', unit.name));
+    case 'fill-next':
+      return replacePartitions(
+        unit,
+        cloneName('clone', unit.name),
+        cloneName('next', unit.name),
+        'fill-next',
+        'empty-next',
+      );
     case 'done':
     case 'wait':
     case 'refuse':
@@ -325,13 +504,17 @@ async function act(unit: Unit, step: Step): Promise<void> {
   }
 }
 
-async function replacePartitions(unit: Unit): Promise<void> {
-  const partitions = await unit.node.query<{ id: string; sides: string[] }>(queries.PARTITIONS_TO_REPLACE, {
-    params: { ...unit.name, clone: unit.clone('clone') },
-  });
-  for (const { id, sides } of partitions) {
+/** Makes one table's partitions those of another, where they differ. Hard links; safe to repeat. */
+async function replacePartitions(
+  unit: Unit,
+  from: TableName,
+  to: TableName,
+  replace: StepName,
+  drop: StepName,
+): Promise<void> {
+  for (const { id, sides } of await unit.differingPartitions(from, to)) {
     if (!/^[A-Za-z0-9_-]+$/.test(id))
       throw new RecoveryError('NOT_RECOVERABLE', `${tableKey(unit.name)} has an unexpected partition id`);
-    await unit.send(sides.includes('clone') ? 'replace-partition' : 'drop-partition', { [PARTITION_PLACEHOLDER]: id });
+    await unit.send(sides.includes('from') ? replace : drop, { [PARTITION_PLACEHOLDER]: id });
   }
 }

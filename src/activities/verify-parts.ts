@@ -1,10 +1,10 @@
 import type { Goal } from '../domain/attempt.js';
 import { RecoveryError } from '../domain/errors.js';
 import { sameParts, type PartsDigest } from '../domain/inventory.js';
-import { quoteTable, tableKey } from '../domain/names.js';
+import { quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
-import type { Ports } from '../ports.js';
+import { ServerError, type Ports } from '../ports.js';
 import * as queries from './queries.js';
 import type { StepContext } from './runtime.js';
 import { advance, Unit } from './unit.js';
@@ -22,8 +22,11 @@ export interface VerifiedParts {
 export function goalOf(item: PlanItem, policy: Policy): Goal {
   return {
     replicated: item.replicated,
-    source: item.action === 'restore-from-backup' ? 'backup' : 'table',
+    source: item.action === 'restore-from-backup' ? 'backup' : item.action === 'recreate-and-fetch' ? 'peer' : 'table',
+    method: item.method,
+    standing: item.standing,
     convertible: item.convertible,
+    fetches: item.fetches,
     statementDeadlineSeconds: policy.statementDeadlineSeconds,
   };
 }
@@ -77,9 +80,12 @@ async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy
 }
 
 async function checkParts(unit: Unit, role: 'clone' | 'staging', policy: Policy): Promise<void> {
+  const table = { database: '_recovery', table: unit.clone(role) };
+  const timeoutMs = policy.statementDeadlineSeconds * 1000;
+  if (unit.item.method === 'conversion') return readAll(unit, table, timeoutMs);
   const rows = await unit.node.query<{ part_path: string; is_passed: number; message: string }>(
-    `CHECK TABLE ${quoteTable({ database: '_recovery', table: unit.clone(role) })}`,
-    { settings: queries.CHECK_SETTINGS, timeoutMs: policy.statementDeadlineSeconds * 1000 },
+    `CHECK TABLE ${quoteTable(table)}`,
+    { settings: queries.CHECK_SETTINGS, timeoutMs },
   );
   const broken = rows.filter((row) => Number(row.is_passed) !== 1);
   if (broken.length > 0)
@@ -93,4 +99,18 @@ async function checkParts(unit: Unit, role: 'clone' | 'staging', policy: Policy)
         objects: broken.slice(0, 20).map((row) => row.part_path),
       },
     );
+}
+
+/** Old servers have no CHECK TABLE for MergeTree. Every block has its checksum, which a read compares. */
+async function readAll(unit: Unit, table: TableName, timeoutMs: number): Promise<void> {
+  try {
+    await unit.node.execute(`SELECT * FROM ${quoteTable(table)} FORMAT Null`, { timeoutMs });
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    throw new RecoveryError(
+      'PART_BROKEN',
+      `${tableKey(unit.name)} on ${unit.item.node.name} cannot be read: ${error.message}`.slice(0, 500),
+      { objects: [tableKey(unit.name)], serverCode: error.code },
+    );
+  }
 }

@@ -3,12 +3,16 @@ import { checkName, checkPathSegment } from '../domain/names.js';
 import { DEFAULT_POLICY, type Policy } from '../domain/policy.js';
 import { parseWith } from '../domain/request.js';
 import { parseDestination, type DestinationTemplate } from './destination.js';
-import { configSchema, type KeeperConfig, type NodeConfig, type RawCluster } from './schema.js';
+import {
+  configSchema,
+  type ClickHouseBackupConfig,
+  type KeeperConfig,
+  type NodeConfig,
+  type RawBackup,
+  type RawCluster,
+} from './schema.js';
 
-export interface BackupConfig {
-  kind: 'native';
-  to: DestinationTemplate;
-}
+export type BackupConfig = { kind: 'native'; to: DestinationTemplate } | ClickHouseBackupConfig;
 
 export interface ClusterConfig {
   keeper: KeeperConfig;
@@ -48,11 +52,10 @@ export function parseConfig(value: unknown): Config {
 function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>): ClusterConfig {
   checkKeeper(raw.keeper, `${field}.keeper`);
   checkNodes(raw.nodes, `${field}.nodes`);
-  const shards = new Set(raw.nodes.map(({ shard }) => shard)).size;
-  const backups = Object.entries(raw.backups ?? {}).map(([name, { kind, to }]): [string, BackupConfig] => {
+  const backups = Object.entries(raw.backups ?? {}).map(([name, backup]): [string, BackupConfig] => {
     segment(name, `${field}.backups.<name>`);
     if (name === 'latest') throw invalid(`${field}.backups.latest`, 'the name "latest" means the newest backup of all');
-    return [name, { kind, to: checkDestination(to, shards, `${field}.backups.${name}.to`) }];
+    return [name, checkBackup(backup, raw.nodes, `${field}.backups.${name}`)];
   });
   return {
     keeper: raw.keeper,
@@ -80,7 +83,7 @@ function checkNodes(nodes: NodeConfig[], field: string): void {
     name(node.name, `${at}.name`);
     segment(node.shard, `${at}.shard`);
     name(node.replica, `${at}.replica`);
-    checkUrl(node, at);
+    checkUrl(node.url, `${at}.url`, node.tls && `${at}.tls`);
     const sameName = names.get(node.name);
     if (sameName !== undefined) throw invalid(`${at}.name`, `node ${sameName} has this name too`);
     names.set(node.name, index);
@@ -92,8 +95,7 @@ function checkNodes(nodes: NodeConfig[], field: string): void {
   });
 }
 
-function checkUrl({ url, tls }: NodeConfig, at: string): void {
-  const field = `${at}.url`;
+function checkUrl(url: string, field: string, tlsField: string | undefined): void {
   let parsed: URL;
   try {
     parsed = new URL(url);
@@ -106,7 +108,36 @@ function checkUrl({ url, tls }: NodeConfig, at: string): void {
   // Also an empty one: the client would read settings, and credentials, from a query.
   if (url.includes('?') || url.includes('#')) throw invalid(field, 'has a query or a fragment');
   if (/\s/.test(url)) throw invalid(field, 'has white space');
-  if (tls && parsed.protocol !== 'https:') throw invalid(`${at}.tls`, 'is for https, the url is http');
+  if (tlsField !== undefined && parsed.protocol !== 'https:') throw invalid(tlsField, 'is for https, the url is http');
+}
+
+function checkBackup(backup: RawBackup, nodes: NodeConfig[], field: string): BackupConfig {
+  if (backup.kind === 'clickhouse-backup') return checkClickHouseBackup(backup, nodes, field);
+  const shards = new Set(nodes.map(({ shard }) => shard)).size;
+  return { kind: 'native', to: checkDestination(backup.to, shards, `${field}.to`) };
+}
+
+function checkClickHouseBackup(
+  backup: ClickHouseBackupConfig,
+  nodes: NodeConfig[],
+  field: string,
+): ClickHouseBackupConfig {
+  const shards = new Map(nodes.map((node) => [node.name, node.shard]));
+  for (const [node, url] of Object.entries(backup.api)) {
+    if (!shards.has(node)) throw invalid(`${field}.api`, `${shown(node)} is no node of this cluster`);
+    checkUrl(url, `${field}.api.${node}`, backup.tls && `${field}.tls`);
+  }
+  const covered = new Set(Object.keys(backup.api).map((node) => shards.get(node)));
+  const left = [...shards.values()].find((shard) => !covered.has(shard));
+  if (left !== undefined)
+    throw invalid(`${field}.api`, `there is no node of the shard ${shown(left)}: its data could not be restored`);
+  if (backup.password && backup.user === undefined) throw invalid(`${field}.user`, 'is missing: there is a password');
+  for (const [node, folder] of Object.entries(backup.metadata ?? {})) {
+    if (!Object.hasOwn(backup.api, node)) throw invalid(`${field}.metadata`, `${shown(node)} is not in \`api\``);
+    if (!folder.startsWith('/') || folder.split('/').includes('..') || /\p{Cc}/u.test(folder))
+      throw invalid(`${field}.metadata.${node}`, 'is not an absolute path');
+  }
+  return backup;
 }
 
 function checkDestination(to: string, shards: number, field: string): DestinationTemplate {
@@ -116,6 +147,9 @@ function checkDestination(to: string, shards: number, field: string): Destinatio
     throw invalid(field, '{shard} is missing: the backups of all shards would have one place');
   return destination;
 }
+
+/** A key of the file, which may be anything, for people. */
+const shown = (key: string) => JSON.stringify(key.slice(0, 100));
 
 const defined = (policy: Partial<Policy>): Partial<Policy> =>
   Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined));

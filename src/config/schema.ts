@@ -50,6 +50,11 @@ const keeperSchema = z.strictObject({
   chroot: text('path that all paths are under').optional(),
 });
 
+const tlsSchema = z.strictObject({
+  ca: z.strictObject({ file: text('path of a PEM file') }).optional(),
+  insecure: z.boolean().describe('take any certificate: for tests only').optional(),
+});
+
 const nodeSchema = z.strictObject({
   name: text('unique in the cluster'),
   shard: text("the server's macro {shard}"),
@@ -57,12 +62,7 @@ const nodeSchema = z.strictObject({
   url: text('http or https address of the HTTP interface, without credentials'),
   user: text('default: "default"').optional(),
   password: secretRef('reference to the password').optional(),
-  tls: z
-    .strictObject({
-      ca: z.strictObject({ file: text('path of a PEM file') }).optional(),
-      insecure: z.boolean().describe('take any certificate: for tests only').optional(),
-    })
-    .optional(),
+  tls: tlsSchema.optional(),
 });
 
 const backupSchema = z.discriminatedUnion(
@@ -72,10 +72,28 @@ const backupSchema = z.discriminatedUnion(
       kind: z.literal('native'),
       to: text("such as Disk('backups', '{cluster}/{shard}/{name}')"),
     }),
+    z.strictObject({
+      kind: z.literal('clickhouse-backup'),
+      api: z
+        .record(z.string(), text('http or https address of the REST API, without credentials'))
+        .describe('by the name of the node that it runs beside; at least one in every shard'),
+      user: text('of the REST API').optional(),
+      password: secretRef('reference to the password of the REST API').optional(),
+      tls: tlsSchema.optional(),
+      metadata: z
+        .record(
+          z.string(),
+          text('folder of its local backups as the worker sees it, such as /var/lib/clickhouse/backup'),
+        )
+        .describe('by the name of the node: what restored data is compared with')
+        .optional(),
+    }),
   ],
   {
     error: (issue) =>
-      issue.code === 'invalid_union' ? 'unknown kind of backup: this version knows "native"' : undefined,
+      issue.code === 'invalid_union'
+        ? 'unknown kind of backup: this version knows "native" and "clickhouse-backup"'
+        : undefined,
   },
 );
 
@@ -96,6 +114,8 @@ export const configSchema = z.strictObject({
 export type RawConfig = z.infer<typeof configSchema>;
 export type RawCluster = z.infer<typeof clusterSchema>;
 export type NodeConfig = z.infer<typeof nodeSchema>;
+export type ClickHouseBackupConfig = Extract<RawBackup, { kind: 'clickhouse-backup' }>;
+export type RawBackup = z.infer<typeof backupSchema>;
 export type KeeperConfig = z.infer<typeof keeperSchema>;
 
 /** JSON Schema of recovery.yaml, for `ch-recover schema` and editors. */

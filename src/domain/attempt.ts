@@ -1,5 +1,6 @@
 import type { ErrorCode } from './errors.js';
-import { sameParts, type PartsDigest } from './inventory.js';
+import { decideConversion } from './conversion.js';
+import { sameParts, type Method, type PartsDigest } from './inventory.js';
 
 /** What one attempt at one table on one replica sees. Everything is observed anew before every statement. */
 export interface Observation {
@@ -17,43 +18,95 @@ export interface Observation {
     /** `is_active` under our replica's path, held by somebody else than the table we look at. */
     heldByOther: boolean;
     partsAgree: boolean | null;
+    /** Registrations of other replicas that the plan wants gone before this one goes first, and that nobody holds. */
+    stalePeers: boolean;
   } | null;
   clone: PartsDigest | null;
   /** A clone that was being made or a staging table that is not verified yet. */
   making: PartsDigest | null;
+  /** What stood in the way and was moved aside. */
+  held: PartsDigest | null;
+  /** Conversion: the replicated table that is to take the place. `queue`: entries of its replication queue. */
+  next: { parts: PartsDigest; readonly: boolean; sessionExpired: boolean; queue: number } | null;
   embedded: boolean;
 }
 
 export interface Goal {
   replicated: boolean;
-  /** The clone comes from: the table itself, or a backup (then it must exist before anything else). */
-  source: 'table' | 'backup';
+  /** The clone comes from the table itself, or from a backup (then it must exist before anything else). `peer`: no clone, it is fetched. */
+  source: 'table' | 'backup' | 'peer';
+  method: Method;
+  /** The table stood on the node when the plan was made. */
+  standing: boolean;
   /** Whether ATTACH … AS REPLICATED gives the table its old path back: Atomic database, default replica path. */
   convertible: boolean;
+  /**
+   * A later replica on a live server: it fetches what the authority has, whatever it held itself. `live`: a peer that
+   * may be written to meanwhile, so its queue and the Keeper tell when all is there. Null: it goes first, or nothing
+   * fetches (embedded node), and its own clone is what must be there.
+   */
+  fetches: PartsDigest | 'live' | null;
   statementDeadlineSeconds: number;
 }
 
+export type WaitReason =
+  | 'statement-running'
+  | 'session-expired'
+  | 'becoming-writable'
+  /** Its metadata is gone, and the server has not noticed yet. */
+  | 'becoming-readonly'
+  | 'catching-up';
+
 export type Step =
   | { do: 'done' }
-  | { do: 'wait'; why: 'statement-running' | 'session-expired' | 'becoming-writable' }
+  | { do: 'wait'; why: WaitReason }
   | { do: 'refuse'; code: ErrorCode; why: string }
   | { do: 'drop-making' }
   | { do: 'make-clone' }
+  | { do: 'fill-clone' }
   | { do: 'complete-clone' }
   | { do: 'restore-replica' }
   | { do: 'detach' }
   | { do: 'drop-replica' }
+  /** Of the shard's other replicas: whoever joins a path with registrations attaches nothing of its own. */
+  | { do: 'drop-peers' }
   | { do: 'attach-not-replicated' }
   | { do: 'create-plain' }
   | { do: 'replace-partitions' }
   /** DETACH and ATTACH AS REPLICATED: one step, since a plain table that is detached looks like any detached one. */
-  | { do: 'convert' };
+  | { do: 'convert' }
+  // the conversion's own
+  | { do: 'take-out' }
+  | { do: 'attach-plain' }
+  | { do: 'move-aside' }
+  | { do: 'create-next' }
+  | { do: 'fill-next' }
+  | { do: 'promote' };
 
 /**
  * The attempt table of the design: the one next step from what is observed. Asked again after every step, so a crash
  * before, after or between statements only means that the next worker looks at a later row.
  */
 export function decideAttempt(seen: Observation, goal: Goal): Step {
+  const hindrance = hindered(seen, goal);
+  if (hindrance) return hindrance;
+  if (goal.method === 'conversion' && goal.replicated) return decideConversion(seen, goal);
+  if (seen.table.state === 'replicated' && seen.table.sessionExpired) return { do: 'wait', why: 'session-expired' };
+  if (!seen.clone) return withoutClone(seen, goal);
+  if (!goal.replicated) return plainTable(seen, seen.clone);
+  const step = replicatedTable(seen, seen.clone, goal.fetches);
+  const rebuilds = !['done', 'wait', 'drop-peers', 'restore-replica'].includes(step.do);
+  return rebuilds && !goal.convertible
+    ? {
+        do: 'refuse',
+        code: 'EXPLICIT_KEEPER_PATH',
+        why: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path',
+      }
+    : step;
+}
+
+/** What no step may run into: a statement of ours that is still at work, another server on our path. */
+export function hindered(seen: Observation, goal: Pick<Goal, 'statementDeadlineSeconds'>): Step | null {
   if (seen.running)
     return seen.running.seconds > goal.statementDeadlineSeconds
       ? {
@@ -64,18 +117,7 @@ export function decideAttempt(seen: Observation, goal: Goal): Step {
       : { do: 'wait', why: 'statement-running' };
   if (seen.keeper?.heldByOther)
     return { do: 'refuse', code: 'REPLICA_ACTIVE', why: 'another server is active on this replica’s ZooKeeper path' };
-  if (seen.table.state === 'replicated' && seen.table.sessionExpired) return { do: 'wait', why: 'session-expired' };
-  if (!seen.clone) return withoutClone(seen, goal);
-  if (!goal.replicated) return plainTable(seen, seen.clone);
-  const step = replicatedTable(seen, seen.clone);
-  const rebuilds = !['done', 'wait', 'restore-replica'].includes(step.do);
-  return rebuilds && !goal.convertible
-    ? {
-        do: 'refuse',
-        code: 'EXPLICIT_KEEPER_PATH',
-        why: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path',
-      }
-    : step;
+  return null;
 }
 
 function withoutClone(seen: Observation, goal: Goal): Step {
@@ -103,8 +145,13 @@ function plainTable(seen: Observation, clone: PartsDigest): Step {
   }
 }
 
-function replicatedTable(seen: Observation, clone: PartsDigest): Step {
+function replicatedTable(seen: Observation, clone: PartsDigest, fetches: Goal['fetches']): Step {
   const path = seen.keeper?.replicaPathExists ?? false;
+  if (fetches && path && seen.table.state === 'replicated') {
+    if (seen.table.readonly) return { do: 'wait', why: 'becoming-writable' };
+    const fetched = fetches === 'live' ? seen.keeper?.partsAgree === true : sameParts(seen.table.parts, fetches);
+    return fetched ? { do: 'done' } : { do: 'wait', why: 'catching-up' };
+  }
   const complete = sameParts(seen.table.parts, clone);
   switch (seen.table.state) {
     case 'missing':
@@ -118,7 +165,10 @@ function replicatedTable(seen: Observation, clone: PartsDigest): Step {
     case 'replicated':
       if (path && complete && seen.keeper?.partsAgree !== false)
         return !seen.embedded && seen.table.readonly ? { do: 'wait', why: 'becoming-writable' } : { do: 'done' };
-      if (!path && complete && seen.table.readonly) return { do: 'restore-replica' };
+      if (!path && complete)
+        return !seen.table.readonly
+          ? { do: 'wait', why: 'becoming-readonly' }
+          : { do: seen.keeper?.stalePeers ? 'drop-peers' : 'restore-replica' };
       return { do: 'detach' };
   }
 }

@@ -88,6 +88,14 @@ export const ERRORS = {
     'the Temporal server cannot be reached',
     'check TEMPORAL_ADDRESS and that the server is up',
   ),
+  WORKER_UNAVAILABLE: transient(
+    'no worker polls the task queue',
+    'start one with `ch-recover worker`, with the same recovery.yaml, TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE',
+  ),
+  BACKUP_BUSY: transient(
+    'clickhouse-backup is busy with another operation',
+    'wait for it to end (GET /backup/actions shows it), then `resolve retry`',
+  ),
   STALE_ATTEMPT: transient(
     'this worker was stopped for longer than its heartbeat allows',
     'none needed: another attempt takes over',

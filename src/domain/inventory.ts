@@ -68,7 +68,9 @@ export interface KeeperReplicaFacts {
   replicaName: string;
   tablePathExists: boolean;
   replicaPathExists: boolean;
-  /** Replicas on the path with an `is_active` node, by name. */
+  /** All that are registered on the path, by name. */
+  replicas: string[];
+  /** Those of them with an `is_active` node. */
   activeReplicas: string[];
   /** Entries of `…/replicas/R/parts`, null where the path is absent. */
   partsInKeeper: number | null;
@@ -97,6 +99,37 @@ export interface TableFacts {
   clone: PartsDigest | null;
 }
 
+/** What a server can do, found by asking it. */
+export interface Capabilities {
+  /** SYSTEM RESTORE REPLICA */
+  restoreReplica: boolean;
+  /** SYSTEM DROP REPLICA … FROM ZKPATH */
+  dropReplica: boolean;
+  /** ATTACH TABLE … AS [NOT] REPLICATED */
+  attachAs: boolean;
+  /** CREATE TABLE … CLONE AS */
+  cloneAs: boolean;
+  /** BACKUP and RESTORE */
+  nativeBackup: boolean;
+  /** `hash_of_all_files` in system.parts; without it a part is known by its rows and bytes. */
+  partHashes: boolean;
+}
+
+/**
+ * How a table that stands gets its Keeper metadata back.
+ *
+ * - `restore-replica`: SYSTEM RESTORE REPLICA, in place
+ * - `conversion`: its parts are cloned, the table is taken out of the way, a new replicated one is filled from the clone
+ *   beside it and renamed into place once it is validated: for servers without the statement
+ */
+export type Method = 'restore-replica' | 'conversion';
+
+export function methodOf(can: Capabilities): Method {
+  return can.restoreReplica && can.dropReplica && can.attachAs && can.cloneAs && can.partHashes
+    ? 'restore-replica'
+    : 'conversion';
+}
+
 /** State that lived in Keeper beside the tables. Each entry becomes a line in plan and report. */
 export interface KeeperStateLine {
   what: string;
@@ -109,6 +142,7 @@ export interface NodeFacts {
   version: string;
   /** A node without an interserver port: its replicas never become active (ClickHouse issue 78632). */
   embedded: boolean;
+  capabilities: Capabilities;
   macros: Record<string, string>;
   defaultReplicaPath: string;
   defaultReplicaName: string;

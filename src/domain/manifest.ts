@@ -6,8 +6,21 @@ export interface ManifestTable extends TableDefinition {
   /** Null: this backup cannot say (a plain one, or the parts moved while it was taken). */
   parts: PartsDigest | null;
   partitionIds: string[];
+  /** What a source without rows or part hashes knows (clickhouse-backup). */
+  counted?: CountedParts;
+  /** The backup holds no data of this table, though it may have had some: only its definition comes back. */
+  definitionOnly?: true;
   /** Name of the object in the backup that holds this table's data: a view holds its inner table's. */
   source: { database: string; table: string };
+}
+
+/** A weaker PartsDigest, for comparing what was restored with. */
+export interface CountedParts {
+  parts: number;
+  /** Null: not known. */
+  rows: number | null;
+  /** Bytes on disk of all parts together; null: not known. */
+  bytes: number | null;
 }
 
 /** What one shard's backup holds. Written last, beside the backup: a backup without one is a plain one. */
@@ -30,11 +43,11 @@ export interface Manifest {
 
 /** What the planner knows of a backup for one shard. */
 export interface BackupContents {
-  /** `manifest`: exact. `backup`: read from a plain native backup, DDL without UUID. */
+  /** `manifest`: exact. `backup`: read from a plain native backup (DDL without UUID), or from clickhouse-backup's JSON. */
   evidence: 'manifest' | 'backup';
   repository: string;
   name: string;
-  /** As SQL: `Disk('backups', 'prod/01/nightly-1')`. Holds no credentials: the configuration refuses them. */
+  /** As SQL: `Disk('backups', 'prod/01/nightly-1')`; of clickhouse-backup, for people. Holds no credentials: the configuration refuses them. */
   destination: string;
   takenAt: string;
   tables: ManifestTable[];

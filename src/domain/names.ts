@@ -72,8 +72,11 @@ export function checkPathSegment(name: string, field: string): string {
   return name;
 }
 
-/** `making`: a clone not yet compared. `clone`: complete. `staging`: restored, not yet verified. `held`: what a table held before it was rebuilt. */
-export type CloneRole = 'making' | 'clone' | 'staging' | 'held';
+/**
+ * `making`: a clone not yet compared. `clone`: complete. `staging`: restored, not yet verified. `held`: what stood in the
+ * way. `next`: the replicated table that takes its place once it is validated.
+ */
+export type CloneRole = 'making' | 'clone' | 'staging' | 'held' | 'next';
 
 /** Bytes that a table name takes as a file name: ClickHouse writes every byte but letters, digits and _ as %XX. */
 function fileNameBytes(name: string): number {

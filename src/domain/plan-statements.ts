@@ -1,10 +1,11 @@
 import { parseReplicatedEngine } from './ddl.js';
-import { tableKind, type NodeFacts, type TableDefinition } from './inventory.js';
+import { methodOf, tableKind, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents } from './manifest.js';
-import { quote, tableKey, type TableName } from './names.js';
+import { cloneName, quote, quoteTable, tableKey, type TableName } from './names.js';
 import type { PlanItem, PlannedStatement, StepName } from './plan.js';
 import type { PlanInput } from './plan-input.js';
 import * as sql from './statements.js';
+import * as conversion from './statements-conversion.js';
 
 /** ATTACH … AS REPLICATED gives a table the server's default path, and works in Atomic databases only. */
 export function isConvertible(definition: TableDefinition, node: NodeFacts): boolean {
@@ -47,17 +48,27 @@ function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'repl
     planned('attach', sql.attach(item)),
     ...fill,
     planned('attach-as-replicated', sql.attachAsReplicated(item)),
-    planned('restart-replica', sql.restartReplica(item)),
     planned('restore-replica', sql.restoreReplica(item)),
   ];
 }
 
+export interface Around {
+  definition: TableDefinition;
+  node: NodeFacts;
+  backup: BackupContents | undefined;
+  /** Dead registrations of others on the path that this replica goes first on; null: the path is not there, or not its to clear. */
+  left: string[] | null;
+}
+
+function dropPeers(tablePath: string, replicas: string[]): Statements {
+  return replicas.map((replica) => planned('drop-peer-replica', sql.dropReplica(replica, tablePath)));
+}
+
 /** Every statement that the item may need, in the order of the undisturbed run, repairs last. */
-export function statementsOf(
-  item: Omit<PlanItem, 'statements'>,
-  definition: TableDefinition,
-  backup: BackupContents | undefined,
-): Statements {
+export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around): Statements {
+  if (item.method === 'conversion' && item.replicated) return conversionStatements(item, around);
+  const { definition, node, backup } = around;
+  const peers = item.keeperPath ? dropPeers(item.keeperPath.tablePath, around.left ?? []) : [];
   const source = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
   const restore = backup
     ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))]
@@ -69,12 +80,14 @@ export function statementsOf(
     case 'restore-replica':
       return unique([
         ...cloneStatements(definition),
-        planned('restart-replica', sql.restartReplica(item)),
+        // An embedded node does not get the session back that way: it has to be started anew.
+        ...(node.embedded ? [] : [planned('restart-replica', sql.restartReplica(item))]),
         planned('restore-replica', sql.restoreReplica(item)),
         ...(item.convertible ? rebuildStatements(item) : []),
+        ...peers,
       ]);
     case 'rebuild-from-clone':
-      return unique([...cloneStatements(definition), ...rebuildStatements(item)]);
+      return unique([...cloneStatements(definition), ...rebuildStatements(item), ...peers]);
     case 'recreate-and-fetch':
       return [
         ...(item.keeperPath
@@ -102,21 +115,94 @@ export function statementsOf(
         planned('hold-clone', sql.holdClone(item)),
         planned('drop-making', sql.dropClone('making', item)),
         planned('drop-staging', sql.dropClone('staging', item)),
+        ...peers,
       ]);
   }
 }
 
+function conversionStatements(
+  item: Omit<PlanItem, 'statements'>,
+  { definition, node, backup, left }: Around,
+): Statements {
+  const restored = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
+  const clone = cloneName('clone', item);
+  const takeOut = [
+    planned('detach', conversion.detach(item)),
+    planned('attach-plain', conversion.attachPlain(definition)),
+    planned('move-aside', conversion.moveAside(item)),
+  ];
+  const stalePath = item.keeperPath ? clearPath(item.keeperPath, node, left) : [];
+  const next = [
+    planned('create-next', conversion.createNext(definition, node.macros)),
+    ...(item.action === 'recreate-and-fetch'
+      ? []
+      : [
+          planned('fill-next', conversion.fill('next', clone, item)),
+          planned('empty-next', conversion.empty('next', item)),
+        ]),
+    planned('promote', conversion.promote(item)),
+  ];
+  switch (item.action) {
+    case 'none':
+    case 'needs-operator':
+    case 'create-object':
+      return [];
+    case 'restore-replica':
+    case 'rebuild-from-clone':
+      return [
+        planned('create-making', conversion.createTwin('making', definition)),
+        planned('fill-making', conversion.fill('making', item, item)),
+        planned('empty-making', conversion.empty('making', item)),
+        planned('complete-clone', sql.completeClone('making', item)),
+        ...takeOut,
+        ...next,
+        ...stalePath,
+      ];
+    case 'recreate-and-fetch':
+      return [...(item.standing ? takeOut : []), ...stalePath, ...next];
+    case 'restore-from-backup':
+      return [
+        planned('create-staging', conversion.createTwin('staging', definition)),
+        planned('restore', backup ? `${quoteTable(restored)} FROM ${backup.destination}` : ''),
+        planned('complete-staging', sql.completeClone('staging', item)),
+        ...(item.standing ? takeOut : []),
+        ...stalePath,
+        ...next,
+        planned('drop-staging', conversion.drop('staging', item)),
+      ];
+  }
+}
+
+/** Own registration, and where it goes first all of the path: the table's node, too, once nobody is under it. */
+function clearPath(
+  { tablePath, replicaName }: NonNullable<PlanItem['keeperPath']>,
+  node: NodeFacts,
+  left: string[] | null,
+): Statements {
+  if (node.capabilities.dropReplica)
+    return [planned('drop-replica', sql.dropReplica(replicaName, tablePath)), ...dropPeers(tablePath, left ?? [])];
+  return [
+    planned('delete-replica-path', replicaPath({ tablePath, replicaName })),
+    ...(left ?? []).map((replica) => planned('delete-peer-path', replicaPath({ tablePath, replicaName: replica }))),
+    ...(left === null ? [] : [planned('delete-peer-path', tablePath)]),
+  ];
+}
+
+function replicaPath({ tablePath, replicaName }: { tablePath: string; replicaName: string }): string {
+  return `${tablePath}/replicas/${replicaName}`;
+}
+
 function unique(statements: Statements): Statements {
   const seen = new Set<string>();
-  return statements.filter(({ step }) => !seen.has(step) && seen.add(step));
+  return statements.filter(({ sql }) => !seen.has(sql) && seen.add(sql));
 }
 
 export function fenceOf(node: NodeFacts): string[] {
   return [
-    ...sql.FENCE,
+    ...sql.fence(methodOf(node.capabilities)),
     ...node.tables
       .filter((table) => table.kind === 'streaming')
-      .map((table) => sql.detachStreaming(table.definition))
+      .map((table) => sql.detachStreaming(table.definition, methodOf(node.capabilities)))
       .sort(),
   ];
 }
@@ -135,7 +221,7 @@ export function missingDatabases(node: NodeFacts, items: PlanItem[], input: Plan
     .map((name) => {
       const engine =
         (saved.find((database) => database.name === name) ?? peers.find((database) => database.name === name))
-          ?.engine ?? 'Atomic';
+          ?.engine ?? (methodOf(node.capabilities) === 'conversion' ? 'Ordinary' : 'Atomic');
       return sql.createDatabase(name, /^\w+$/.test(engine) ? engine : quote(engine));
     });
 }

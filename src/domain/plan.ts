@@ -1,5 +1,5 @@
 import type { Problem } from './errors.js';
-import type { KeeperStateLine, PartsDigest } from './inventory.js';
+import type { KeeperStateLine, Method, PartsDigest } from './inventory.js';
 import type { NodeRef } from './topology.js';
 
 export type Situation =
@@ -27,6 +27,9 @@ export type Action =
 export type StepName =
   | 'drop-making'
   | 'make-clone'
+  | 'create-making'
+  | 'fill-making'
+  | 'empty-making'
   | 'complete-clone'
   | 'hold-clone'
   | 'drop-staging'
@@ -39,16 +42,26 @@ export type StepName =
   | 'create-object'
   | 'detach'
   | 'drop-replica'
+  | 'drop-peer-replica'
+  | 'delete-peer-path'
   | 'attach-not-replicated'
   | 'attach'
   | 'replace-partition'
   | 'drop-partition'
   | 'attach-as-replicated'
+  | 'attach-plain'
+  | 'move-aside'
+  | 'delete-replica-path'
+  | 'create-next'
+  | 'fill-next'
+  | 'empty-next'
+  | 'promote'
   | 'restart-replica'
   | 'restore-replica';
 
 export interface PlannedStatement {
   step: StepName;
+  /** For `delete-replica-path`, the one change that is not a statement (invariant G): the ZooKeeper path. */
   sql: string;
 }
 
@@ -62,8 +75,16 @@ export interface PlanItem {
   /** Goes first in its shard: what it holds is what survives. */
   authority: boolean;
   replicated: boolean;
+  method: Method;
+  /** It stands on the node, in whatever state. */
+  standing: boolean;
   /** The MergeTree parts that must be there in the end; null: known only once the backup is restored. */
   expected: PartsDigest | null;
+  /**
+   * A later replica on a live server: what it fetches. `live`: from a peer that may be written to meanwhile, so queue and
+   * Keeper tell when all is there. Null: it goes first, or nothing fetches (embedded node, plain table).
+   */
+  fetches: PartsDigest | 'live' | null;
   /** Keeper path of the table and this replica's name on it; null for tables without. */
   keeperPath: { tablePath: string; replicaName: string } | null;
   uuid: string;
@@ -89,6 +110,8 @@ export interface Plan {
     node: NodeRef;
     embedded: boolean;
     version: string;
+    method: Method;
+    /** The method in words, and why. */
     strategy: string;
     fence: string[];
     databases: string[];

@@ -2,6 +2,7 @@ import { chooseAuthority } from './authority.js';
 import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
 import { problem, RecoveryError, type Problem } from './errors.js';
 import {
+  methodOf,
   NO_PARTS,
   tableKind,
   type KeeperReplicaFacts,
@@ -19,9 +20,11 @@ import { refuseNodes, refusePatterns } from './plan-refusals.js';
 import { fenceOf, isConvertible, missingDatabases, statementsOf } from './plan-statements.js';
 import type { RecoveryRequest } from './request.js';
 import { judgeMissing, judgePlain, judgeReplicated, type Verdict } from './situation.js';
-import type { NodeRef } from './topology.js';
 
-type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible'> & { definition: TableDefinition };
+type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible' | 'fetches'> & {
+  definition: TableDefinition;
+  keeper: KeeperReplicaFacts | null;
+};
 
 /** What exists, what the backup holds and what was asked for → what is done about each table. Pure. */
 export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
@@ -42,9 +45,8 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
       node: node.node,
       embedded: node.embedded,
       version: node.version,
-      strategy: node.embedded
-        ? 'SYSTEM RESTORE REPLICA (embedded node: replicas never become active)'
-        : 'SYSTEM RESTORE REPLICA',
+      method: methodOf(node.capabilities),
+      strategy: strategyOf(node),
       fence: fenceOf(node),
       databases: missingDatabases(node, items, input),
     })),
@@ -53,6 +55,26 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
     warnings,
     refusals,
   };
+}
+
+/** How the node's tables get their metadata back, and why so. */
+function strategyOf({ capabilities, embedded }: NodeFacts): string {
+  if (methodOf(capabilities) === 'conversion')
+    return `conversion: the server does not know ${missingStatements(capabilities).join(', ')}`;
+  return embedded
+    ? 'SYSTEM RESTORE REPLICA (embedded node: replicas never become active)'
+    : 'SYSTEM RESTORE REPLICA: the server knows the statement';
+}
+
+function missingStatements(can: NodeFacts['capabilities']): string[] {
+  const wanted: [boolean, string][] = [
+    [can.restoreReplica, 'SYSTEM RESTORE REPLICA'],
+    [can.dropReplica, 'SYSTEM DROP REPLICA'],
+    [can.attachAs, 'ATTACH … AS REPLICATED'],
+    [can.cloneAs, 'CLONE AS'],
+    [can.partHashes, 'hashes of parts'],
+  ];
+  return wanted.filter(([known]) => !known).map(([, what]) => what);
 }
 
 function selector(request: RecoveryRequest): (name: TableName) => boolean {
@@ -134,8 +156,9 @@ function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | 
   const replicated = here.kind === 'replicated';
   const verdict = replicated ? judgeReplicated(here, around) : judgePlain(here, around);
   const fromBackup = verdict.action === 'restore-from-backup';
-  return draft(here.definition, node.node, verdict, {
+  return draft(here.definition, node, verdict, {
     replicated,
+    standing: true,
     expected: fromBackup
       ? (saved?.parts ?? null)
       : verdict.action === 'rebuild-from-clone' && here.clone
@@ -160,7 +183,7 @@ function missingItem(
     const verdict: Verdict = { situation: shardEmpty ? 'data-lost' : 'table-lost', action: 'create-object' };
     // A Log-family table has no parts, but its rows are counted in the end.
     const expected = kind === 'other-data' ? (saved?.parts ?? null) : null;
-    return draft(definition, node.node, verdict, { replicated: false, expected, keeper: null });
+    return draft(definition, node, verdict, { replicated: false, standing: false, expected, keeper: null });
   }
   const keeper = input.absentPaths.get(scopedKey(node.node.name, definition)) ?? absentKeeper(definition, node);
   const verdict = judgeMissing({
@@ -171,26 +194,29 @@ function missingItem(
     uuidPendingDrop: node.pendingDropUuids.includes(definition.uuid),
   });
   const expected = verdict.action === 'recreate-and-fetch' ? (peer?.parts ?? null) : (saved?.parts ?? null);
-  return draft(definition, node.node, verdict, { replicated: kind === 'replicated', expected, keeper });
+  return draft(definition, node, verdict, { replicated: kind === 'replicated', standing: false, expected, keeper });
 }
 
 function draft(
   definition: TableDefinition,
-  node: NodeRef,
+  node: NodeFacts,
   verdict: Verdict,
-  rest: { replicated: boolean; expected: PartsDigest | null; keeper: KeeperReplicaFacts | null },
+  rest: { replicated: boolean; standing: boolean; expected: PartsDigest | null; keeper: KeeperReplicaFacts | null },
 ): Draft {
   return {
     database: definition.database,
     table: definition.table,
-    node,
+    node: node.node,
     situation: verdict.situation,
     action: verdict.action,
     replicated: rest.replicated,
+    method: methodOf(node.capabilities),
+    standing: rest.standing,
     expected: rest.expected,
     keeperPath: rest.keeper ? { tablePath: rest.keeper.tablePath, replicaName: rest.keeper.replicaName } : null,
     uuid: definition.uuid,
     definition,
+    keeper: rest.keeper,
     ...(verdict.code
       ? {
           problem: problem(verdict.code, `${definition.database}.${definition.table}: ${verdict.why ?? ''}`, {
@@ -213,6 +239,7 @@ export function absentKeeper(definition: TableDefinition, node: NodeFacts): Keep
     replicaName,
     tablePathExists: false,
     replicaPathExists: false,
+    replicas: [],
     activeReplicas: [],
     partsInKeeper: null,
     partsAgree: null,
@@ -265,34 +292,72 @@ function finishShardTable(
     (item) => item.replicated && (item.action === 'restore-replica' || item.action === 'rebuild-from-clone'),
   );
   const authority = authorityOf(shard, drafts, withParts, nodes, input);
+  const first = drafts.find((item) => item.node.name === authority.name);
   return drafts.map((item) => {
-    let finished: Draft = item;
-    if (authority.diverged && withParts.includes(item))
-      finished = { ...item, situation: 'diverged', action: 'needs-operator', problem: authority.diverged };
-    const { definition, ...rest } = finished;
     const node = nodes.find((candidate) => candidate.node.name === item.node.name);
-    const convertible = node !== undefined && isConvertible(definition, node);
-    const decided = { ...rest, authority: item.node.name === authority.name, convertible };
-    if (item.replicated && !convertible) {
-      if (decided.action === 'restore-from-backup' || decided.action === 'rebuild-from-clone')
-        return {
-          ...decided,
-          action: 'needs-operator' as const,
-          problem: problem(
-            'EXPLICIT_KEEPER_PATH',
-            `${tableKey(item)}: its ZooKeeper path is not the server's default`,
-            { objects: [tableKey(item)] },
-          ),
-          statements: [],
-        };
-      if (decided.action === 'restore-replica')
-        warnings.push(
-          `${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`,
-        );
-    }
-    return { ...decided, statements: statementsOf(decided, definition, input.backups.get(shard)) };
+    const { definition, keeper, ...rest } =
+      authority.diverged && withParts.includes(item)
+        ? { ...item, situation: 'diverged' as const, action: 'needs-operator' as const, problem: authority.diverged }
+        : item;
+    const decided = {
+      ...rest,
+      authority: item === first,
+      convertible: node !== undefined && isConvertible(definition, node),
+      ...later(item, first, node),
+    };
+    const refusal = item.replicated ? refuseItem(decided, definition) : null;
+    if (refusal) return { ...decided, action: 'needs-operator' as const, problem: refusal, statements: [] };
+    if (decided.action === 'restore-replica' && decided.method === 'restore-replica' && !decided.convertible)
+      warnings.push(
+        `${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`,
+      );
+    const context = { definition, node, backup: input.backups.get(shard), left: leftBehind(keeper, decided) };
+    return { ...decided, statements: node ? statementsOf(decided, { ...context, node }) : [] };
   });
 }
+
+/** What a later replica fetches and must have in the end: what the first one has. */
+function later(
+  item: Draft,
+  first: Draft | undefined,
+  node: NodeFacts | undefined,
+): Pick<PlanItem, 'fetches' | 'expected'> {
+  if (!item.replicated || !first || item === first || item.action === 'none' || !node || node.embedded)
+    return { fetches: null, expected: item.expected };
+  const known = first.action === 'none' ? null : first.expected;
+  return { fetches: known ?? 'live', expected: known };
+}
+
+/**
+ * What the one that goes first finds on its path, and has to remove: whoever joins a path with other registrations, dead
+ * ones too, attaches nothing of its own and waits for parts that nobody has.
+ */
+function leftBehind(keeper: KeeperReplicaFacts | null, item: Pick<PlanItem, 'authority' | 'action'>): string[] | null {
+  if (!keeper?.tablePathExists || !item.authority || item.action === 'none' || keeper.activeReplicas.length > 0)
+    return null;
+  return keeper.replicas.filter((replica) => replica !== keeper.replicaName);
+}
+
+/** Where a replicated table cannot be brought back in the way that its server allows. */
+function refuseItem(item: Omit<PlanItem, 'statements'>, definition: TableDefinition): Problem | null {
+  const objects = [tableKey(item)];
+  if (item.action === 'none' || item.action === 'needs-operator') return null;
+  if (item.method === 'conversion')
+    return isOrdinary(definition)
+      ? null
+      : problem(
+          'UNSUPPORTED_SERVER',
+          `${tableKey(item)}: the server has no SYSTEM RESTORE REPLICA, and the conversion needs a database of the engine Ordinary`,
+          { objects },
+        );
+  if (!item.convertible && (item.action === 'restore-from-backup' || item.action === 'rebuild-from-clone'))
+    return problem('EXPLICIT_KEEPER_PATH', `${tableKey(item)}: its ZooKeeper path is not the server's default`, {
+      objects,
+    });
+  return null;
+}
+
+const isOrdinary = ({ uuid }: TableDefinition) => uuid === '' || uuid.startsWith('00000000-0000-0000');
 
 function authorityOf(
   shard: string,

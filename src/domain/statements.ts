@@ -1,6 +1,6 @@
 import { columnsOf, commentOf, parseReplicatedEngine, storageClauses } from './ddl.js';
 import { RecoveryError } from './errors.js';
-import type { TableDefinition } from './inventory.js';
+import type { Method, TableDefinition } from './inventory.js';
 import {
   asideTable,
   cloneName,
@@ -30,7 +30,7 @@ const UNMERGEABLE =
   'max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1, max_number_of_merges_with_ttl_in_pool = 0';
 
 /** Partition, primary, sorting and sampling key as written: parts move between tables only where these are equal. */
-function keys(definition: TableDefinition): string {
+export function keys(definition: TableDefinition): string {
   const clauses = storageClauses(definition.engineFull);
   return (['PARTITION BY', 'PRIMARY KEY', 'ORDER BY', 'SAMPLE BY'] as const)
     .map((keyword) => (clauses[keyword] === undefined ? '' : ` ${keyword} ${clauses[keyword]}`))
@@ -41,7 +41,7 @@ function keys(definition: TableDefinition): string {
 const STRUCTURAL =
   /^(index_granularity|index_granularity_bytes|storage_policy|allow_nullable_key|allow_experimental_reverse_key|enable_block_number_column|enable_block_offset_column|deduplicate_merge_projection_mode) = /;
 
-function inheritedSettings(definition: TableDefinition): string {
+export function inheritedSettings(definition: TableDefinition): string {
   const settings = storageClauses(definition.engineFull).SETTINGS ?? '';
   // A comma inside a quoted value would end the match early, and the setting would not start with a known name.
   const each = settings.match(/\w+ = (?:'(?:[^'\\]|\\.)*'|[^,]+)/g) ?? [];
@@ -56,13 +56,22 @@ function twinClause(definition: TableDefinition): string {
   return `ENGINE = MergeTree${keys(definition)} SETTINGS ${inheritedSettings(definition)}${UNMERGEABLE} COMMENT ${literal(note)}`;
 }
 
-export const createRecoveryDatabase = `CREATE DATABASE IF NOT EXISTS ${quote(RECOVERY_DATABASE)} ENGINE = Atomic`;
+export function createRecoveryDatabase(method: Method): string {
+  const engine = method === 'conversion' ? 'Ordinary' : 'Atomic';
+  return `CREATE DATABASE IF NOT EXISTS ${quote(RECOVERY_DATABASE)} ENGINE = ${engine}`;
+}
 
 export const createLedger =
   `CREATE TABLE IF NOT EXISTS ${quote(RECOVERY_DATABASE)}.ledger ` +
   '(at DateTime64(3), recovery String, plan String, kind LowCardinality(String), database String, table String, detail String) ' +
   // one small part an entry, and merges are stopped while fenced: never refuse an entry for their number
   'ENGINE = MergeTree ORDER BY at SETTINGS parts_to_throw_insert = 1000000, parts_to_delay_insert = 1000000';
+
+/** `at`: milliseconds, ascending: those servers have no time of less than a second. */
+export const createOldLedger =
+  `CREATE TABLE IF NOT EXISTS ${quote(RECOVERY_DATABASE)}.ledger ` +
+  '(at UInt64, recovery String, plan String, kind String, database String, table String, detail String) ' +
+  'ENGINE = MergeTree PARTITION BY tuple() ORDER BY at SETTINGS index_granularity = 8192, parts_to_throw_insert = 1000000, parts_to_delay_insert = 1000000';
 
 export function createDatabase(name: string, engine: string): string {
   return `CREATE DATABASE IF NOT EXISTS ${quote(name)} ENGINE = ${engine}`;
@@ -111,8 +120,8 @@ export function asideName(table: string, recoveryId: string): string {
   return asideTable(recoveryId, table);
 }
 
-export function dropAside(table: string): string {
-  return `DROP TABLE IF EXISTS ${quoteTable({ database: RECOVERY_DATABASE, table })} SYNC`;
+export function dropAside(table: string, method: Method): string {
+  return `DROP TABLE IF EXISTS ${quoteTable({ database: RECOVERY_DATABASE, table })}${method === 'conversion' ? '' : ' SYNC'}`;
 }
 
 /** The table as plain MergeTree with its old UUID: the Keeper is not needed to fill it. */
@@ -172,7 +181,7 @@ export function promoteByRename(name: TableName): string {
 
 /**
  * The SQL fence of a node. Background work that could remove or spread unverified rows is stopped; each statement has
- * its counterpart in `LIFT`.
+ * its counterpart in `lift`.
  */
 const FENCED = [
   'MERGES',
@@ -183,16 +192,38 @@ const FENCED = [
   'REPLICATION QUEUES',
   'DISTRIBUTED SENDS',
 ] as const;
-export const FENCE: readonly string[] = FENCED.map((what) => `SYSTEM STOP ${what}`);
-export const LIFT: readonly string[] = FENCED.map((what) => `SYSTEM START ${what}`);
+/** Servers of the conversion know neither TTL nor disks to move to. */
+const OLD: readonly string[] = ['MERGES', 'FETCHES', 'REPLICATED SENDS', 'REPLICATION QUEUES'];
+const fenced = (method: Method) => FENCED.filter((what) => method === 'restore-replica' || OLD.includes(what));
+export const fence = (method: Method): string[] => fenced(method).map((what) => `SYSTEM STOP ${what}`);
+export const lift = (method: Method): string[] => fenced(method).map((what) => `SYSTEM START ${what}`);
+
+/** Replication of one table while the rest stays fenced: a later replica fetches, its peers send. */
+export function openReplication(name: TableName): string[] {
+  return ['FETCHES', 'REPLICATED SENDS', 'REPLICATION QUEUES'].map(
+    (what) => `SYSTEM START ${what} ${quoteTable(name)}`,
+  );
+}
+
+/** The table in which replication is proved, on each replica of a shard. */
+export const CANARY: TableName = { database: RECOVERY_DATABASE, table: 'canary' };
+
+export function createCanary(path: string, replica: string): string {
+  return `CREATE TABLE IF NOT EXISTS ${quoteTable(CANARY)} (n UInt64) ENGINE = ReplicatedMergeTree(${literal(path)}, ${literal(replica)}) ORDER BY n`;
+}
+
+export const insertCanary = (n: number) => `INSERT INTO ${quoteTable(CANARY)} SELECT toUInt64(${n})`;
 
 /** A table that was attached after the fence went up does not know of it: stop its background work again. */
-export function fenceTable(name: TableName): string[] {
-  return [`SYSTEM STOP MERGES ${quoteTable(name)}`, `SYSTEM STOP TTL MERGES ${quoteTable(name)}`];
+export function fenceTable(name: TableName, method: Method): string[] {
+  const merges = `SYSTEM STOP MERGES ${quoteTable(name)}`;
+  return method === 'conversion' ? [merges] : [merges, `SYSTEM STOP TTL MERGES ${quoteTable(name)}`];
 }
 
 /** PERMANENTLY: a server that restarts while fenced must not consume into unverified tables. */
-export const detachStreaming = (name: TableName) => `DETACH TABLE ${quoteTable(name)} PERMANENTLY`;
+export function detachStreaming(name: TableName, method: Method): string {
+  return `DETACH TABLE ${quoteTable(name)}${method === 'conversion' ? '' : ' PERMANENTLY'}`;
+}
 
 export function backup(tables: TableName[], destination: string, id: string): string {
   return `BACKUP ${tables.map((name) => `TABLE ${quoteTable(name)}`).join(', ')} TO ${destination} SETTINGS id = ${literal(id)} ASYNC`;

@@ -35,6 +35,12 @@ export interface NodeConfig {
 export const DEFAULT_SESSIONS = 4;
 const DEFAULT_KEEPER_SESSION_TIMEOUT_MS = 10_000;
 
+/**
+ * Threads for what runs on a schedule. The embedded engine has two by default: a FileLog table holds one for ever, and
+ * with the other one taken too a start or a `DROP … SYNC` never ends. A server has 512.
+ */
+const SCHEDULE_POOL_SIZE = 16;
+
 /** The file beside the data directory that holds the node's ClickHouse configuration. */
 export function configXmlPath(dataDir: string): string {
   return `${dataDir.replace(/\/+$/, '')}.config.xml`;
@@ -79,6 +85,7 @@ export function renderConfigXml(config: NodeConfig): string {
     `    <type>local</type><path>${escapeXml(backupsPath)}</path>`,
     '  </backups></disks></storage_configuration>',
     '  <backups><allowed_disk>backups</allowed_disk></backups>',
+    `  <background_schedule_pool_size>${SCHEDULE_POOL_SIZE}</background_schedule_pool_size>`,
     '</clickhouse>',
     '',
   ].join('\n');

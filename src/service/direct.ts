@@ -7,20 +7,29 @@ export interface DoctorCheck {
   detail: string;
 }
 
-export interface DoctorReport {
+export interface NodeExamination {
+  name: string;
+  shard: string;
+  replica: string;
+  ok: boolean;
+  version: string;
+  embedded: boolean;
+  /** The first says whether the node answers at all; without it there are no others. */
+  checks: DoctorCheck[];
+}
+
+/** What the nodes and ZooKeeper say of themselves. */
+export interface NodesExamination {
   cluster: string;
   ok: boolean;
-  nodes: {
-    name: string;
-    shard: string;
-    replica: string;
-    ok: boolean;
-    version: string;
-    embedded: boolean;
-    checks: DoctorCheck[];
-  }[];
-  keeper: { ok: boolean; detail: string };
+  nodes: NodeExamination[];
+  keeper: DoctorCheck;
   backups: { repository: string; name: string; takenAt: string }[];
+}
+
+/** What `doctor` prints: also whether a recovery would find somebody to run it. */
+export interface DoctorReport extends NodesExamination {
+  worker: DoctorCheck;
 }
 
 export interface UnfenceReport {
@@ -32,7 +41,7 @@ export interface UnfenceReport {
 /** What works without a workflow. Implemented by the composition root, so that interfaces wire nothing. */
 export interface DirectActions {
   plan(request: RecoveryRequest): Promise<Plan>;
-  doctor(cluster: string): Promise<DoctorReport>;
+  doctor(cluster: string): Promise<NodesExamination>;
   unfence(cluster: string): Promise<UnfenceReport>;
   runWorker(): Promise<void>;
   taskQueue: string;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isGrpcServiceError, QueryNotRegisteredError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { emptyStages } from '../domain/build-report.js';
 import { RecoveryError } from '../domain/errors.js';
@@ -16,6 +17,7 @@ import type { Report } from '../domain/report.js';
 import { progressOfReport } from './progress-of-report.js';
 import { startBackup, startRecovery, type Started } from './start.js';
 import { noWorker, toRecoveryError, translated } from './temporal-errors.js';
+import { pollers, silenceOf } from './workers.js';
 
 export { connect } from './connect.js';
 export { startBackup, startRecovery, type Started } from './start.js';
@@ -48,6 +50,11 @@ export class Recoveries {
     return startBackup(this.client, request, taskQueue);
   }
 
+  /** How many workers poll the task queue; null where the server does not say. */
+  workers(taskQueue: string): Promise<number | null> {
+    return pollers(this.client, taskQueue);
+  }
+
   /** A closed run answers from its result, an open one needs a worker. Throws what a failed run failed on. */
   async progress(id: string): Promise<Progress> {
     const { closed } = await this.look(id);
@@ -62,7 +69,7 @@ export class Recoveries {
   /** Throws PLAN_STALE when the hash is not that of the plan that waits. */
   async approve(id: string, approval: Approval): Promise<string> {
     const handle = await this.openRun(id);
-    return this.answered(() => handle.executeUpdate<string, [Approval]>(UPDATES.approve, { args: [approval] }));
+    return this.answered(id, () => handle.executeUpdate<string, [Approval]>(UPDATES.approve, { args: [approval] }));
   }
 
   async resolve(id: string, resolution: Resolution): Promise<void> {
@@ -75,10 +82,18 @@ export class Recoveries {
     return translated(() => handle.signal(SIGNALS[name]));
   }
 
-  /** The report; waits while the recovery runs. Throws WORKFLOW_UNKNOWN, or what the run failed on. */
-  async report(id: string): Promise<Report> {
-    await this.look(id);
-    return this.result<Report>(id);
+  /**
+   * The report; waits while the recovery runs, and tells `onSilence` where no worker runs it. Throws WORKFLOW_UNKNOWN,
+   * or what the run failed on.
+   */
+  async report(id: string, onSilence: (reason: RecoveryError) => void = () => undefined): Promise<Report> {
+    const { closed } = await this.look(id);
+    const ended = new AbortController();
+    if (!closed)
+      this.queryProgress(id, ended.signal).catch((error: unknown) => {
+        if (!ended.signal.aborted && isSilence(error)) onSilence(error);
+      });
+    return this.result<Report>(id).finally(() => ended.abort());
   }
 
   backupResult(id: string): Promise<BackupResult> {
@@ -95,21 +110,26 @@ export class Recoveries {
     pollMs = 500,
     onSilence: (reason: RecoveryError) => void = () => undefined,
   ): Promise<Report> {
+    await this.look(id);
     let open = true;
-    const result = this.report(id).finally(() => {
+    let asking = new AbortController();
+    const result = this.result<Report>(id).finally(() => {
       open = false;
+      asking.abort();
     });
     const ended = result.then(
       () => undefined,
       () => undefined,
     );
     while (open) {
-      const asked = this.queryProgress(id).then(
+      // One for each question: the client adds a listener to it that it never takes away.
+      asking = new AbortController();
+      const asked = this.queryProgress(id, asking.signal).then(
         (progress) => {
           if (open) onProgress(progress);
         },
         (error: unknown) => {
-          if (open && error instanceof RecoveryError && error.code === 'TEMPORAL_UNAVAILABLE') onSilence(error);
+          if (open && isSilence(error)) onSilence(error);
         },
       );
       await Promise.race([asked, ended]);
@@ -129,7 +149,9 @@ export class Recoveries {
     if (id === '') throw new RecoveryError('INPUT_INVALID', 'the id is empty', { field: 'id' });
     const { type, status } = await translated(() =>
       this.client.withDeadline(Date.now() + this.answerTimeoutMs, () => this.handle(id).describe()),
-    );
+    ).catch((error: unknown) => {
+      throw error instanceof RecoveryError && error.code === 'WORKFLOW_UNKNOWN' ? unknown(id) : error;
+    });
     if (type !== WORKFLOWS.recover)
       throw new RecoveryError('WORKFLOW_UNKNOWN', `workflow ${id} is not a recovery but ${type}`);
     return { closed: CLOSED.has(status.name), status: status.name };
@@ -141,9 +163,9 @@ export class Recoveries {
     return this.handle(id);
   }
 
-  private async queryProgress(id: string): Promise<Progress> {
+  private async queryProgress(id: string, signal?: AbortSignal): Promise<Progress> {
     try {
-      return await this.query<Progress>(id, QUERIES.progress);
+      return await this.query<Progress>(id, QUERIES.progress, signal);
     } catch (error) {
       // The workflow answers once it has read its policy; until then there is nothing to tell.
       if (error instanceof QueryNotRegisteredError) return unborn(id);
@@ -151,16 +173,33 @@ export class Recoveries {
     }
   }
 
-  private query<T>(id: string, name: string): Promise<T> {
-    return this.answered(() => this.handle(id).query<T>(name));
+  private query<T>(id: string, name: string, signal?: AbortSignal): Promise<T> {
+    return this.answered(id, () => this.handle(id).query<T>(name), signal);
   }
 
-  /** Something that a worker has to answer. */
-  private async answered<T>(call: () => Promise<T>): Promise<T> {
+  /**
+   * Something that a worker has to answer. `signal`: nobody wants the answer any more. A call that is left behind would
+   * retry on a closed connection, which throws where nobody can catch it.
+   */
+  private async answered<T>(id: string, call: () => Promise<T>, signal = new AbortController().signal): Promise<T> {
+    return this.client.withAbortSignal(signal, async () => {
+      try {
+        return await this.client.withDeadline(Date.now() + this.answerTimeoutMs, call);
+      } catch (error) {
+        const found = isUnanswered(error) ? noWorker() : toRecoveryError(error);
+        const isNoWorker = found instanceof RecoveryError && found.code === 'WORKER_UNAVAILABLE';
+        throw isNoWorker && !signal.aborted ? await this.silence(id) : found;
+      }
+    });
+  }
+
+  /** Whether there is no worker at all, or one that does not answer. */
+  private async silence(id: string): Promise<RecoveryError> {
     try {
-      return await this.client.withDeadline(Date.now() + this.answerTimeoutMs, call);
-    } catch (error) {
-      throw isUnanswered(error) ? noWorker() : toRecoveryError(error);
+      const { taskQueue } = await this.handle(id).describe();
+      return noWorker(silenceOf(taskQueue, await pollers(this.client, taskQueue), this.answerTimeoutMs));
+    } catch {
+      return noWorker();
     }
   }
 
@@ -182,6 +221,15 @@ export class Recoveries {
   }
 }
 
+function unknown(id: string): RecoveryError {
+  return new RecoveryError('WORKFLOW_UNKNOWN', `there is no such workflow: ${id}`);
+}
+
+/** Nobody answers for now; a run goes on when somebody does again. */
+function isSilence(error: unknown): error is RecoveryError {
+  return error instanceof RecoveryError && ['WORKER_UNAVAILABLE', 'TEMPORAL_UNAVAILABLE'].includes(error.code);
+}
+
 /** 1 and 4: our deadline passed (a query that waits for a worker is cancelled then). 9: the server knows that nobody polls. */
 function isUnanswered(error: unknown): boolean {
   const grpc = error instanceof Error && !isGrpcServiceError(error) ? error.cause : error;
@@ -200,8 +248,4 @@ function unborn(id: string): Progress {
     outcome: null,
     problem: null,
   };
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

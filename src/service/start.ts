@@ -5,6 +5,7 @@ import { RecoveryError } from '../domain/errors.js';
 import { WORKFLOWS } from '../domain/messages.js';
 import { parseBackupRequest, parseRequest, type RecoveryRequest } from '../domain/request.js';
 import { translated } from './temporal-errors.js';
+import { pollers } from './workers.js';
 
 /** Temporal accepts 1,000 bytes. Shorter, so that an id still fits on a line with the command around it. */
 const MAX_ID_LENGTH = 255;
@@ -14,7 +15,8 @@ export interface Started {
   runId: string;
   /** False: this incident has a recovery already, and this is its id. */
   started: boolean;
-  /** Null where the server does not say. */
+  taskQueue: string;
+  /** Null where the server does not say. 0: the run waits for one. */
   workers: number | null;
 }
 
@@ -39,7 +41,7 @@ export async function startRecovery(client: Client, value: unknown, taskQueue: s
         staticSummary: `recover ${request.cluster}`,
         staticDetails: request.incident === undefined ? undefined : `incident ${request.incident}`,
       });
-      return { id, runId: handle.firstExecutionRunId, started: true, workers };
+      return { id, runId: handle.firstExecutionRunId, started: true, taskQueue, workers };
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       const { runId, memo } = await client.workflow.getHandle(id).describe();
@@ -48,7 +50,7 @@ export async function startRecovery(client: Client, value: unknown, taskQueue: s
           field: 'incident',
           objects: [id],
         });
-      return { id, runId, started: false, workers };
+      return { id, runId, started: false, taskQueue, workers };
     }
   });
 }
@@ -63,12 +65,13 @@ export async function startBackup(client: Client, value: unknown, taskQueue: str
       args: [request],
       staticSummary: `back up ${request.cluster}`,
     });
-    return { id, runId: handle.firstExecutionRunId, started: true, workers: await pollers(client, taskQueue) };
+    const workers = await pollers(client, taskQueue);
+    return { id, runId: handle.firstExecutionRunId, started: true, taskQueue, workers };
   });
 }
 
 /** The same incident always gives the same id. */
-export function recoveryIdOf({ cluster, incident }: RecoveryRequest): string {
+function recoveryIdOf({ cluster, incident }: RecoveryRequest): string {
   if (incident === undefined) return `recover-${cluster}-${timestamp()}`;
   const readable = `recover-${cluster}-incident-${encodeURIComponent(incident)}`;
   return readable.length <= MAX_ID_LENGTH ? readable : `recover-${sha256(readable)}`;
@@ -80,18 +83,4 @@ function sha256(text: string): string {
 
 function timestamp(): string {
   return `${new Date().toISOString().slice(0, 23).replace(/[:.]/g, '-')}-${Math.random().toString(36).slice(2, 6)}`;
-}
-
-/** How many workers poll the task queue: without one, a started run waits. */
-async function pollers(client: Client, taskQueue: string): Promise<number | null> {
-  try {
-    const answer = await client.workflowService.describeTaskQueue({
-      namespace: client.options.namespace,
-      taskQueue: { name: taskQueue },
-      taskQueueType: 1,
-    });
-    return answer.pollers?.length ?? null;
-  } catch {
-    return null;
-  }
 }

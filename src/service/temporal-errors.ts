@@ -14,8 +14,6 @@ import {
 } from '@temporalio/common';
 import { isErrorCode, problem, RecoveryError, type Problem } from '../domain/errors.js';
 
-const NO_WORKER = 'no worker answers: start one with `ch-recover worker`';
-
 /** gRPC status codes that mean something to a person. */
 const GRPC = { deadlineExceeded: 4, notFound: 5, permissionDenied: 7, unavailable: 14, unauthenticated: 16 } as const;
 
@@ -53,8 +51,8 @@ function fromGrpc(code: number, details: string, otherwise: unknown): unknown {
 }
 
 /** A query or an update reached Temporal, and no worker took it. */
-export function noWorker(): RecoveryError {
-  return new RecoveryError('TEMPORAL_UNAVAILABLE', NO_WORKER);
+export function noWorker(message = 'no worker answers'): RecoveryError {
+  return new RecoveryError('WORKER_UNAVAILABLE', message);
 }
 
 function problemIn(cause: unknown): Problem {

@@ -27,7 +27,7 @@ import type { NodeRef } from '../domain/topology.js';
 import { asFailure, isBadInput, problemOf } from './failures.js';
 import { clusterLock } from './lock.js';
 import { RecoveryState } from './recovery-state.js';
-import { activitiesFor, runObjects, runUnits, validate, type Execution } from './units.js';
+import { activitiesFor, promote, proveReplication, runObjects, runUnits, validate, type Execution } from './units.js';
 
 /** Reads the configuration only: a worker that does not answer soon is dead. */
 const settings = proxyActivities<Activities>({ startToCloseTimeout: '5 seconds', retry: { maximumAttempts: 20 } });
@@ -58,6 +58,12 @@ function parse(input: unknown): RecoveryRequest {
   } catch (error) {
     throw asFailure(problemOf(error));
   }
+}
+
+/** Waits for all, also when one fails: a fence cannot be lifted under an activity that still runs. Throws the first failure. */
+async function allOf(work: Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(work)).find((each) => each.status === 'rejected');
+  if (failed) throw failed.reason;
 }
 
 class Recovery {
@@ -222,14 +228,11 @@ class Recovery {
     state.begin('stop');
     this.fence = 'held';
     try {
-      // All of them, also when one fails: a fence that is still being raised could not be lifted.
-      const raised = await Promise.allSettled(
+      await allOf(
         this.nodes.map((node) =>
           activities.fenceNode.executeWithOptions({ summary: `fence ${node.name}` }, [{ run, node }]),
         ),
       );
-      const failed = raised.find((each) => each.status === 'rejected');
-      if (failed) throw failed.reason;
       state.finish('stop', 'done');
     } catch (error) {
       state.finish('stop', 'failed');
@@ -241,7 +244,7 @@ class Recovery {
     const { run, plan, state, activities } = execution;
     await state.gate();
     for (const item of workOf(plan)) state.setResult(item, { state: 'waiting' });
-    await Promise.all(
+    await allOf(
       plan.nodes
         .filter(({ databases }) => databases.length > 0)
         .map(({ node, databases }) =>
@@ -251,8 +254,13 @@ class Recovery {
         ),
     );
     await runUnits(execution, workOf(plan));
-    await runObjects(execution, workOf(plan));
+    if (!this.isBeside(plan)) await runObjects(execution, workOf(plan));
     this.finishStages();
+  }
+
+  /** Whether tables are made beside their places: then what depends on them comes after their promotion. */
+  private isBeside(plan: Plan): boolean {
+    return plan.nodes.some(({ method }) => method === 'conversion');
   }
 
   private finishStages(): void {
@@ -264,7 +272,17 @@ class Recovery {
     const { state } = execution;
     for (;;) {
       await validate(execution);
+      if (this.isBeside(execution.plan)) {
+        await promote(execution);
+        await runObjects(execution, workOf(execution.plan));
+        await validate(execution);
+      }
       const failed = state.failed();
+      if (failed.length === 0)
+        await proveReplication(execution).catch((error: unknown) => {
+          state.finish('validate', 'failed');
+          throw error;
+        });
       state.finish('validate', failed.length > 0 ? 'failed' : 'done');
       if (failed.length === 0 || this.isAutomatic()) return;
       state.setPhase('waiting-for-resolve');
@@ -287,7 +305,7 @@ class Recovery {
     execution.state.forgetFailures(items);
     for (const item of items) execution.state.setResult(item, { state: 'waiting', problem: undefined });
     await runUnits(execution, items);
-    await runObjects(execution, items);
+    if (!this.isBeside(execution.plan)) await runObjects(execution, items);
     this.finishStages();
   }
 

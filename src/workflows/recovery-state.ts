@@ -53,6 +53,8 @@ export class RecoveryState {
   private readonly failedIn = new Map<string, StageName>();
   readonly stages = emptyStages();
   readonly results = new Map<string, UnitResult>();
+  /** Keys of tables that were made beside their place and are in it now. */
+  readonly promoted = new Set<string>();
   private readonly resolutions: Resolution[] = [];
   /** When the last activity of a stage ended: tables are in different stages at the same time. */
   private readonly lastEnd = new Map<StageName, string>();

@@ -139,7 +139,7 @@ export async function runObjects({ run, plan, state, activities }: Execution, it
         (item) =>
           item.node.name === node.name &&
           item.action === 'create-object' &&
-          state.results.get(unitKey(item))?.state !== 'failed',
+          state.results.get(unitKey(item))?.state === 'waiting',
       );
       if (here.length === 0) return;
       try {
@@ -199,5 +199,56 @@ export async function validate({ run, plan, state, activities }: Execution): Pro
         }
       }
     }),
+  );
+}
+
+/** Tables that are validated on all replicas of their shard get their names: whole tables, or none of it. */
+export async function promote({ run, plan, state, activities }: Execution): Promise<void> {
+  const ready = plan.items.filter((item) => isBeside(item) && state.results.get(unitKey(item))?.state === 'done');
+  const whole = ready.filter((item) =>
+    plan.items.every(
+      (other) =>
+        !isBeside(other) ||
+        other.node.shard !== item.node.shard ||
+        other.database !== item.database ||
+        other.table !== item.table ||
+        ready.includes(other),
+    ),
+  );
+  await Promise.all(
+    plan.nodes.map(async ({ node }) => {
+      const items = whole.filter((item) => item.node.name === node.name && !state.promoted.has(unitKey(item)));
+      if (items.length === 0) return;
+      try {
+        await state.gate();
+        await activities.promoteTables.executeWithOptions(
+          { summary: `${items.length} tables into place @ ${node.shard}/${node.replica}` },
+          [{ run, items }],
+        );
+        for (const item of items) state.promoted.add(unitKey(item));
+      } catch (error) {
+        noticeCancellation(state, error);
+        for (const item of items) state.setResult(item, { state: 'failed', problem: problemOf(error) });
+      }
+    }),
+  );
+}
+
+/** Work on a table that is made beside the place where it belongs. */
+const isBeside = (item: PlanItem) =>
+  item.replicated && item.method === 'conversion' && item.action !== 'none' && item.action !== 'needs-operator';
+
+/** A row goes from each replica to the others, in every shard that was worked on. Embedded nodes do not replicate. */
+export async function proveReplication({ run, plan, activities }: Execution): Promise<void> {
+  const live = plan.nodes.filter(({ node, embedded, method }) => {
+    // Plans of before 0.2 have no method: their histories have no canary.
+    const isLive = (method as string | undefined) !== undefined && !embedded;
+    return isLive && plan.items.some((item) => item.node.shard === node.shard && item.action !== 'none');
+  });
+  const shards = [...new Set(live.map(({ node }) => node.shard))];
+  await Promise.all(
+    shards.map((shard) =>
+      activities.proveReplication.executeWithOptions({ summary: `canary @ shard ${shard}` }, [{ run, shard }]),
+    ),
   );
 }

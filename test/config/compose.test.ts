@@ -10,11 +10,13 @@ const log = { info: () => undefined, warn: (fields: object, message: string) => 
 let ports: ClosablePorts;
 afterEach(() => ports.close());
 
-function compose(node: Record<string, unknown>): ClosablePorts {
+const NIGHTLY = { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } };
+
+function compose(node: Record<string, unknown>, backups: Record<string, unknown> = NIGHTLY): ClosablePorts {
   const cluster = {
     keeper: { hosts: ['127.0.0.1:1'] },
     nodes: [{ name: 'a', shard: '01', replica: 'r1', url: 'http://127.0.0.1:1', ...node }],
-    backups: { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
+    backups,
   };
   ports = createPorts(parseConfig({ clusters: { prod: cluster } }), { log });
   return ports;
@@ -59,7 +61,31 @@ it('sends the password that the reference names', async () => {
   expect(seen).toEqual([`Basic ${Buffer.from('ops:canary-7f3a').toString('base64')}`]);
 });
 
+it('wires clickhouse-backup, with its own credentials, folders and certificates', async () => {
+  const seen: (string | undefined)[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  process.env['TCR_TEST_PASSWORD'] = 'canary-7f3a';
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const backup = { kind: 'clickhouse-backup', api: { a: url }, user: 'cb', password: { env: 'TCR_TEST_PASSWORD' } };
+  const [repository] = compose({}, { cb: { ...backup, metadata: { a: '/nowhere' } } }).cluster('prod').repositories;
+  if (repository?.kind !== 'clickhouse-backup') throw new Error('it is another kind');
+  expect(await repository.on('a').list()).toEqual([]);
+  await expect(repository.on('a').manifest('b1')).rejects.toMatchObject({ code: 'BACKUP_UNKNOWN' });
+  delete process.env['TCR_TEST_PASSWORD'];
+  await expect(repository.on('a').list()).rejects.toMatchObject({ code: 'SECRET_MISSING' });
+  server.closeAllConnections();
+  server.close();
+  expect(seen).toEqual([`Basic ${Buffer.from('cb:canary-7f3a').toString('base64')}`]);
+});
+
 it('is loud about certificates that are not checked', () => {
   compose({ url: 'https://127.0.0.1:1', tls: { insecure: true } }).cluster('prod');
   expect(warnings.at(-1)).toMatchObject({ fields: { cluster: 'prod', node: 'a' } });
+  const cb = { kind: 'clickhouse-backup', api: { a: 'https://127.0.0.1:1' }, tls: { insecure: true } };
+  compose({}, { cb }).cluster('prod');
+  expect(warnings.at(-1)).toMatchObject({ fields: { cluster: 'prod', repository: 'cb' } });
 });

@@ -41,6 +41,17 @@ function example() {
     policies: { approval: 'required', lanesPerNode: 4 } as Record<string, unknown>,
   };
 }
+function clickHouseBackup() {
+  return {
+    kind: 'clickhouse-backup',
+    api: { a: 'https://127.0.0.1:7171' } as unknown,
+    user: 'ops',
+    password: { env: 'CB_PASSWORD' },
+    tls: { ca: { file: '/etc/ca.pem' } },
+    metadata: { a: '/var/lib/clickhouse/backup' },
+  };
+}
+
 type Example = ReturnType<typeof example>;
 type Prod = {
   keeper: Record<string, unknown>;
@@ -107,7 +118,16 @@ describe('a good configuration', () => {
   ])('takes the destination %s', (to, expected) => {
     const config = example();
     prod(config).backups = { nightly: { kind: 'native', to } };
-    expect(parseConfig(config).clusters['prod']!.backups['nightly']!.to).toEqual(expected);
+    expect(parseConfig(config).clusters['prod']!.backups['nightly']).toEqual({ kind: 'native', to: expected });
+  });
+
+  it('takes a clickhouse-backup with one API for each shard', () => {
+    const config = example();
+    const backup = clickHouseBackup();
+    prod(config).backups = { cb: backup };
+    expect(parseConfig(config).clusters['prod']!.backups['cb']).toEqual(backup);
+    prod(config).backups = { cb: { kind: 'clickhouse-backup', api: { b: 'http://127.0.0.1:7171/proxy' } } };
+    expect(parseConfig(config).clusters['prod']!.backups['cb']).toMatchObject({ kind: 'clickhouse-backup' });
   });
 
   it('has a JSON Schema', () => {
@@ -130,6 +150,10 @@ describe('a bad configuration is refused as CONFIG_INVALID, with its field', () 
   };
   const NODE = 'clusters.prod.nodes.0';
   const TO = 'clusters.prod.backups.nightly.to';
+  const cb = (fields: object) => (config: Example) => {
+    prod(config).backups = { cb: { ...clickHouseBackup(), ...fields } };
+  };
+  const CB = 'clusters.prod.backups.cb';
 
   it.each<[string, (config: Example) => unknown, string]>([
     ['an unknown field at the top', (c) => Object.assign(c, { extra: 1 }), 'extra'],
@@ -196,6 +220,27 @@ describe('a bad configuration is refused as CONFIG_INVALID, with its field', () 
     ['a signed URL of S3', to(`S3('https://s3/{name}?sig=${CANARY}')`), TO],
     ['S3 without http', to("S3('s3/{name}')"), TO],
     ['several shards without {shard}', twoShards("Disk('b', '{name}')"), TO],
+    ['a literal password of an API', cb({ password: CANARY }), `${CB}.password`],
+    ['credentials in the URL of an API', cb({ api: { a: `https://u:${CANARY}@127.0.0.1` } }), `${CB}.api.a`],
+    ['a password in the query of an API', cb({ api: { a: `https://127.0.0.1?pass=${CANARY}` } }), `${CB}.api.a`],
+    ['an API without protocol', cb({ api: { a: '127.0.0.1:7171' } }), `${CB}.api.a`],
+    ['an API of a node that is not there', cb({ api: { c: 'https://127.0.0.1' } }), `${CB}.api`],
+    ['no API', cb({ api: {} }), `${CB}.api`],
+    ['an API that is a list', cb({ api: ['https://127.0.0.1'] }), `${CB}.api`],
+    ['tls for an API with http', cb({ api: { a: 'http://127.0.0.1' } }), `${CB}.tls`],
+    ['a password without a user', cb({ user: undefined }), `${CB}.user`],
+    ['metadata of a node without API', cb({ metadata: { b: '/backup' } }), `${CB}.metadata`],
+    ['metadata in a relative folder', cb({ metadata: { a: 'backup' } }), `${CB}.metadata.a`],
+    ['metadata in a parent folder', cb({ metadata: { a: '/x/../backup' } }), `${CB}.metadata.a`],
+    ['a destination of clickhouse-backup', cb({ to: "Disk('b', '{name}')" }), `${CB}.to`],
+    [
+      'a shard that no API reaches',
+      (c) => {
+        prod(c).nodes[1]!['shard'] = '02';
+        cb({})(c);
+      },
+      `${CB}.api`,
+    ],
     ['a negative number', policy('lanesPerNode', -1), 'policies.lanesPerNode'],
     ['zero', policy('lanesPerNode', 0), 'policies.lanesPerNode'],
     ['a number as text', policy('statementDeadlineSeconds', '5'), 'policies.statementDeadlineSeconds'],

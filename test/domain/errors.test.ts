@@ -30,6 +30,7 @@ describe('the error table', () => {
   it.each([
     'INPUT_INVALID',
     'TEMPORAL_UNAVAILABLE',
+    'WORKER_UNAVAILABLE',
     'REPLICA_ACTIVE',
     'REPLICAS_DIVERGED',
     'DATA_LOST_NO_BACKUP',

@@ -66,11 +66,37 @@ describe('recoveries on a Temporal server without a worker', () => {
     });
   });
 
-  it('says that no worker answers instead of waiting for ever', { timeout: 30_000 }, async () => {
+  it('says that no worker is there instead of waiting for ever', { timeout: 30_000 }, async () => {
     const { id } = await startRecovery(client, { cluster: 'prod' }, 'nobody');
-    const silence = coded('TEMPORAL_UNAVAILABLE', /no worker answers/);
+    const silence = coded('WORKER_UNAVAILABLE', /no worker polls task queue nobody/);
     await expect(recoveries.progress(id)).rejects.toEqual(silence);
+    await expect(recoveries.plan(id)).rejects.toEqual(silence);
     await expect(recoveries.approve(id, { planHash: 'a'.repeat(64), by: 'ann' })).rejects.toEqual(silence);
+    expect(await recoveries.workers('nobody')).toBe(0);
+  });
+
+  it('whoever waits for a report hears that nobody works on it', { timeout: 30_000 }, async () => {
+    const { id } = await startRecovery(client, { cluster: 'prod' }, 'nobody');
+    const silences = vi.fn();
+    const waiting = recoveries.report(id, silences);
+    waiting.catch(() => undefined);
+    await vi.waitFor(() => expect(silences).toHaveBeenCalled(), { timeout: 10_000 });
+    expect(silences.mock.calls).toEqual([[coded('WORKER_UNAVAILABLE', /no worker polls/)]]);
+    await client.workflow.getHandle(id).terminate();
+    await expect(waiting).rejects.toEqual(coded('REJECTED', /was terminated/));
+  });
+
+  it('a worker that polls and does not answer is told from none', { timeout: 30_000 }, async () => {
+    // Takes the first task and never answers it, as a worker does that was stopped with SIGSTOP.
+    const taskQueue = { name: 'stuck' };
+    const poll = client.withDeadline(Date.now() + 20_000, () =>
+      client.workflowService.pollWorkflowTaskQueue({ namespace: 'default', taskQueue, identity: 'stuck' }),
+    );
+    const { id } = await startRecovery(client, { cluster: 'prod' }, 'stuck');
+    await poll;
+    await expect(recoveries.progress(id)).rejects.toEqual(
+      coded('WORKER_UNAVAILABLE', /^no worker answers within 1 s; 1 polled task queue stuck/),
+    );
   });
 
   it.each<[name: string, call: (id: string) => Promise<unknown>]>([

@@ -6,6 +6,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { startEmbeddedNode, type EmbeddedNode, type EmbeddedNodeOptions } from '../../src/embedded/launch.js';
+import type { Capability, ClusterConfig, TestCluster, TestNode } from './test-cluster.js';
 
 export interface EmbeddedClusterOptions {
   /** Directory for everything the cluster writes. */
@@ -22,103 +23,89 @@ export interface EmbeddedClusterOptions {
   readonly passwordEnv?: string;
 }
 
-/** The part of recovery.yaml that describes the cluster. */
-export interface EmbeddedClusterConfig {
-  readonly clusters: Record<
-    string,
-    {
-      readonly keeper: { readonly hosts: string[] };
-      readonly nodes: {
-        readonly name: string;
-        readonly shard: string;
-        readonly replica: string;
-        readonly url: string;
-        readonly user?: string;
-        readonly password?: { readonly env: string };
-      }[];
-      readonly backups: Record<string, { readonly kind: 'native'; readonly to: string }>;
-    }
-  >;
-}
+/** An embedded node with its place in the cluster. */
+export type EmbeddedClusterNode = EmbeddedNode & TestNode;
 
-export interface EmbeddedCluster {
-  readonly nodes: readonly EmbeddedNode[];
-  readonly config: EmbeddedClusterConfig;
+export interface EmbeddedCluster extends TestCluster {
+  readonly provider: 'embedded';
+  readonly nodes: readonly EmbeddedClusterNode[];
   readonly backupsDir: string;
-  stopAll(): Promise<void>;
-  killAll(): Promise<void>;
   /** Starts those that do not run, one after the other. */
   startAll(): Promise<void>;
   /** Deletes a stopped node's data directory, not its backups. @throws Error when the node runs */
   wipeNodeData(index: number): void;
 }
 
+const CAPABILITIES: ReadonlySet<Capability> = new Set(['restoreReplica', 'nativeBackup', 'atomicDatabases']);
+
 /** @throws Error with a node's stderr; the nodes already started are killed first */
 export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Promise<EmbeddedCluster> {
   const clusterName = options.clusterName ?? 'embedded';
   const backupsDir = join(options.dir, 'backups');
   mkdirSync(backupsDir, { recursive: true });
-  const nodes: EmbeddedNode[] = [];
+  const nodes: EmbeddedClusterNode[] = [];
   try {
     for (let i = 0; i < (options.shards ?? 3); i += 1) {
-      nodes.push(
-        await startEmbeddedNode({
-          ...options.node,
-          name: nodeName(i),
-          dataDir: join(options.dir, nodeName(i), 'data'),
-          backupsDir,
-          keeperHosts: options.keeperHosts,
-          macros: { cluster: clusterName, shard: shardName(i), replica: 'r1' },
-          exitWithParent: true,
-        }),
-      );
+      const place = { shard: shardName(i), replica: 'r1' };
+      const node = await startEmbeddedNode({
+        ...options.node,
+        name: nodeName(i),
+        dataDir: join(options.dir, nodeName(i), 'data'),
+        backupsDir,
+        keeperHosts: options.keeperHosts,
+        macros: { cluster: clusterName, ...place },
+        exitWithParent: true,
+      });
+      const { user, password } = options.node ?? {};
+      const account = { ...(user === undefined ? {} : { user }), ...(password === undefined ? {} : { password }) };
+      nodes.push(Object.assign(node, place, account));
     }
   } catch (cause) {
     await Promise.all(nodes.map((node) => node.kill()));
     throw cause;
   }
+  const at = (index: number): EmbeddedClusterNode => {
+    const node = nodes[index];
+    if (node === undefined) throw new Error(`the cluster has no node ${index}`);
+    return node;
+  };
+  const startIfDown = async (node: EmbeddedNode) => {
+    if (!node.running) await node.restart();
+  };
   return {
+    provider: 'embedded',
+    capabilities: CAPABILITIES,
+    clusterName,
     nodes,
-    config: describe(clusterName, nodes, options),
+    keeperHosts: options.keeperHosts,
+    config: { clusters: { [clusterName]: describe(nodes, options) } },
     backupsDir,
+    startNode: (index) => startIfDown(at(index)),
+    stopNode: async (index) => void (await at(index).stop()),
+    killNode: async (index) => void (await at(index).kill()),
     stopAll: async () => void (await Promise.all(nodes.map((node) => node.stop()))),
     killAll: async () => void (await Promise.all(nodes.map((node) => node.kill()))),
     startAll: async () => {
-      for (const node of nodes) if (!node.running) await node.restart();
+      for (const node of nodes) await startIfDown(node);
     },
     wipeNodeData: (index) => {
-      const node = nodes[index];
-      if (node === undefined) throw new Error(`no node ${index}`);
+      const node = at(index);
       if (node.running) throw new Error(`node ${node.name} is running: stop it before its data is wiped`);
       rmSync(node.dataDir, { recursive: true, force: true });
     },
   };
 }
 
-function describe(
-  clusterName: string,
-  nodes: readonly EmbeddedNode[],
-  options: EmbeddedClusterOptions,
-): EmbeddedClusterConfig {
+function describe(nodes: readonly EmbeddedClusterNode[], options: EmbeddedClusterOptions): ClusterConfig {
   const user = options.node?.user;
   const account = {
     ...(user === undefined ? {} : { user }),
     ...(options.passwordEnv === undefined ? {} : { password: { env: options.passwordEnv } }),
   };
   return {
-    clusters: {
-      [clusterName]: {
-        keeper: { hosts: [...options.keeperHosts] },
-        nodes: nodes.map((node, i) => ({
-          name: node.name,
-          shard: shardName(i),
-          replica: 'r1',
-          url: node.url,
-          ...account,
-        })),
-        backups: { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
-      },
-    },
+    keeper: { hosts: [...options.keeperHosts] },
+    nodes: nodes.map(({ name, shard, replica, url }) => ({ name, shard, replica, url, ...account })),
+    backups: { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
   };
 }
 

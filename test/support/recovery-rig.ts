@@ -6,8 +6,10 @@ import { execFile, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { startEmbeddedCluster, type EmbeddedCluster } from './embedded-cluster.js';
+import { startEmbeddedCluster } from './embedded-cluster.js';
 import { start, stop, waitFor, type Child } from './processes.js';
+import { startServerCluster } from './server-cluster.js';
+import type { TestCluster } from './test-cluster.js';
 import { startTemporalServer, type TemporalServer } from './temporal-server.js';
 import { repoRoot } from './tools.js';
 import { startEnsemble, type Ensemble } from './zookeeper-ensemble.js';
@@ -29,9 +31,12 @@ export interface RigOptions {
   keepers?: 1 | 3;
   ui?: boolean;
   policies?: Record<string, unknown>;
+  /** More of the cluster's entry in recovery.yaml. */
+  backups?: Record<string, unknown>;
 }
 
 export type Rig = Awaited<ReturnType<typeof startRig>>;
+export type ServersRig = Awaited<ReturnType<typeof startServersRig>>;
 
 /** A worker that is told to stop waits for its activities; a test does not. In milliseconds. */
 const WORKER_GRACE_MS = 1_000;
@@ -40,14 +45,24 @@ const WORKER_GRACE_MS = 1_000;
 const runningCommands = new Set<ChildProcess>();
 process.on('exit', () => runningCommands.forEach((command) => command.kill('SIGKILL')));
 
-interface Parts {
+interface Parts<Cluster> {
   temporal: TemporalServer;
   ensemble: Ensemble;
-  cluster: EmbeddedCluster;
+  cluster: Cluster;
 }
 
+type StartCluster<Cluster> = (options: {
+  dir: string;
+  keeperHosts: readonly string[];
+  shards: number;
+  clusterName: string;
+}) => Promise<Cluster>;
+
 /** Starts the parts side by side. Where one does not start, those that did are stopped again. */
-async function startParts({ dir, shards, keepers, ui }: Required<Omit<RigOptions, 'policies'>>): Promise<Parts> {
+async function startParts<Cluster>(
+  { dir, shards = 2, keepers = 1, ui = false }: RigOptions,
+  startCluster: StartCluster<Cluster>,
+): Promise<Parts<Cluster>> {
   const [temporal, ensemble] = await Promise.allSettled([
     startTemporalServer({ dir: join(dir, 'temporal'), ui }),
     startEnsemble({ dir: join(dir, 'zookeeper'), size: keepers }),
@@ -55,7 +70,7 @@ async function startParts({ dir, shards, keepers, ui }: Required<Omit<RigOptions
   try {
     if (temporal.status === 'rejected') throw temporal.reason;
     if (ensemble.status === 'rejected') throw ensemble.reason;
-    const cluster = await startEmbeddedCluster({
+    const cluster = await startCluster({
       dir: join(dir, 'clickhouse'),
       keeperHosts: ensemble.value.hosts,
       shards,
@@ -69,12 +84,18 @@ async function startParts({ dir, shards, keepers, ui }: Required<Omit<RigOptions
   }
 }
 
-/** @throws Error where `npm run build` is due, or a part does not start */
-export async function startRig({ dir, shards = 2, keepers = 1, ui = false, policies = {} }: RigOptions) {
+/** On embedded nodes, one replica a shard. @throws Error where `npm run build` is due, or a part does not start */
+export const startRig = (options: RigOptions) => startRigOn(options, startEmbeddedCluster);
+
+/** On ClickHouse servers that replicate, two replicas a shard. */
+export const startServersRig = (options: RigOptions) => startRigOn(options, startServerCluster);
+
+async function startRigOn<Cluster extends TestCluster>(options: RigOptions, startCluster: StartCluster<Cluster>) {
+  const { dir, policies = {} } = options;
   const cliPath = join(repoRoot, 'dist/cli.js');
   if (!existsSync(cliPath)) throw new Error(`${cliPath} is missing: run \`npm run build\``);
   mkdirSync(dir, { recursive: true });
-  const { temporal, ensemble, cluster } = await startParts({ dir, shards, keepers, ui });
+  const { temporal, ensemble, cluster } = await startParts(options, startCluster);
   const configPath = join(dir, 'recovery.yaml');
   const entry = cluster.config.clusters[CLUSTER];
   writeFileSync(
@@ -83,7 +104,9 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
       clusters: {
         [CLUSTER]: {
           ...entry,
-          backups: { [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
+          backups: options.backups ?? {
+            [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" },
+          },
         },
       },
       policies: { approval: 'auto', heartbeatTimeoutSeconds: 3, unavailableDeadlineSeconds: 120, ...policies },
@@ -149,7 +172,7 @@ export async function startRig({ dir, shards = 2, keepers = 1, ui = false, polic
         ensemble.wipe();
         await ensemble.start();
       }
-      for (const shard of lostShards) cluster.wipeNodeData(shard);
+      for (const shard of lostShards) await cluster.wipeNodeData(shard);
       await cluster.startAll();
     },
     /** Stops everything, workers first: one whose systems are gone keeps trying. */

@@ -1,6 +1,6 @@
 import { RecoveryError } from '../../domain/errors.js';
 import { checkPathSegment, literal } from '../../domain/names.js';
-import type { BackupRepository } from '../../ports.js';
+import type { NativeRepository } from '../../ports.js';
 
 /** A destination of BACKUP and RESTORE, taken apart by the configuration. */
 export interface DestinationTemplate {
@@ -17,7 +17,7 @@ export interface DestinationTemplate {
 export const MANIFEST_SUFFIX = '.manifest';
 
 /** Native BACKUP and RESTORE. Throws RecoveryError `INPUT_INVALID` for a name that is no path segment. */
-export function createNativeRepository(name: string, to: DestinationTemplate, cluster: string): BackupRepository {
+export function createNativeRepository(name: string, to: DestinationTemplate, cluster: string): NativeRepository {
   checkPathSegment(cluster, 'cluster');
   function render(shard: string, backup: string): string {
     const values: Record<string, string> = {

@@ -1,9 +1,11 @@
 import { Agent as HttpsAgent } from 'node:https';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ClickHouseLogLevel, createClient, type ClickHouseClient, type ClickHouseSettings } from '@clickhouse/client';
 import { RecoveryError } from '../../domain/errors.js';
 import type { NodeRef } from '../../domain/topology.js';
-import type { ClickHouseNode, StatementOptions } from '../../ports.js';
+import type { ClickHouseNode, Params, StatementOptions } from '../../ports.js';
 import { errnoOf, toNodeError, unavailable } from './error-map.js';
+import { inlineParams } from './literals.js';
 
 /** How to reach a node. Secrets are functions: a missing one is an error of the node that is used, not of all. */
 export interface NodeConnection {
@@ -40,7 +42,14 @@ const READ_SETTINGS: ClickHouseSettings = {
   // An exception after the first rows would come with status 200: the server holds the answer back until it is whole.
   wait_end_of_query: 1,
 };
+const OLD_READ_SETTINGS: ClickHouseSettings = { output_format_json_quote_64bit_integers: 1, wait_end_of_query: 1 };
 const STATEMENT_SETTINGS: ClickHouseSettings = { wait_end_of_query: 1 };
+/** UNKNOWN_SETTING: the answer of servers before 19.14 to query parameters, and to settings of later versions. */
+const UNKNOWN_SETTING = 115;
+/** Of those servers a read of system.tables fails when any table is renamed or detached at that moment (seen on 18.16.1). */
+const UNKNOWN_TABLE = 60;
+const OLD_RETRY_MS = 50;
+const OLD_RETRIES = 20;
 
 interface Clients {
   reads: ClickHouseClient;
@@ -50,6 +59,8 @@ interface Clients {
    */
   statements: ClickHouseClient;
   secrets: readonly string[];
+  /** A server without query parameters: values go into the text, and only settings of its time are sent. */
+  old: boolean;
 }
 
 export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNode {
@@ -89,6 +100,17 @@ export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNo
     }
   }
 
+  async function mayRepeat(cause: unknown, opened: Clients, sql: string, retries: number): Promise<boolean> {
+    // An idle connection of before a restart.
+    if (errnoOf(cause) === 'ECONNRESET') return retries === 0;
+    const error = toNodeError(cause, { node: ref.name, secrets: opened.secrets });
+    if (error instanceof RecoveryError) return false;
+    if (!opened.old && error.code === UNKNOWN_SETTING) return (opened.old = true);
+    if (!opened.old || error.code !== UNKNOWN_TABLE || !sql.includes('FROM system.')) return false;
+    await delay(OLD_RETRY_MS);
+    return retries < OLD_RETRIES;
+  }
+
   function forget(refused: Clients): void {
     if (clients === refused) clients = undefined;
     // Others may wait for an answer on it: its idle sockets end by themselves.
@@ -97,36 +119,40 @@ export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNo
   return {
     ref,
     query: <Row>(sql: string, options: StatementOptions = {}) =>
-      bounded<Row[]>(READ_TIMEOUT_MS, options, async ({ reads }, abort_signal) => {
+      bounded<Row[]>(READ_TIMEOUT_MS, options, async (opened, abort_signal) => {
         const send = async () => {
-          const result = await reads.query({
-            query: sql,
+          const result = await opened.reads.query({
+            ...bind(sql, options.params, opened.old),
             format: 'JSONEachRow',
             abort_signal,
-            clickhouse_settings: { ...READ_SETTINGS, ...options.settings },
-            ...(options.params && { query_params: options.params }),
+            clickhouse_settings: { ...(opened.old ? OLD_READ_SETTINGS : READ_SETTINGS), ...options.settings },
           });
           return result.json<Row>();
         };
-        try {
-          return await send();
-        } catch (cause) {
-          // An idle connection of before a restart. A read changes nothing, so it may be sent again, once.
-          if (errnoOf(cause) !== 'ECONNRESET' || abort_signal.aborted) throw cause;
-          return await send();
+        for (let retries = 0; ; retries++) {
+          try {
+            return await send();
+          } catch (cause) {
+            // A read changes nothing, so it may be sent again.
+            if (abort_signal.aborted || !(await mayRepeat(cause, opened, sql, retries))) throw cause;
+          }
         }
       }),
     execute: (sql, options = {}) =>
-      bounded(STATEMENT_TIMEOUT_MS, options, async ({ statements }, abort_signal) => {
-        await statements.command({
-          query: sql,
+      bounded(STATEMENT_TIMEOUT_MS, options, async (opened, abort_signal) => {
+        await opened.statements.command({
+          ...bind(sql, options.params, opened.old),
           abort_signal,
           clickhouse_settings: { ...STATEMENT_SETTINGS, ...options.settings },
-          ...(options.params && { query_params: options.params }),
         });
       }),
     close,
   };
+}
+
+function bind(query: string, params: Params | undefined, old: boolean): { query: string; query_params?: Params } {
+  if (!params) return { query };
+  return old ? { query: inlineParams(query, params) } : { query, query_params: params };
 }
 
 function openClients({ url, user, password, tls }: NodeConnection): Clients {
@@ -161,7 +187,7 @@ function openClients({ url, user, password, tls }: NodeConnection): Clients {
     });
   // Basic authentication sends it encoded, and a proxy could echo that.
   const secrets = secret === '' ? [] : [secret, Buffer.from(`${user ?? 'default'}:${secret}`).toString('base64')];
-  return { reads: client(true), statements: client(false), secrets };
+  return { reads: client(true), statements: client(false), secrets, old: false };
 }
 
 /** The client does not listen to the signal any more once it reads the body of the answer. */

@@ -4,7 +4,7 @@ import { createNativeKeeper, type KeeperOptions } from './native-keeper.js';
 
 export interface KeeperRequest {
   id: number;
-  read: 'exists' | 'children' | 'get';
+  call: 'exists' | 'children' | 'get' | 'deleteStale';
   path: string;
 }
 
@@ -13,9 +13,9 @@ export type KeeperResponse =
 
 const keeper = createNativeKeeper(JSON.parse(process.argv[2] ?? '{}') as KeeperOptions);
 
-async function answer({ id, read, path }: KeeperRequest): Promise<KeeperResponse> {
+async function answer({ id, call, path }: KeeperRequest): Promise<KeeperResponse> {
   try {
-    return { id, value: await keeper[read](path) };
+    return { id, value: (await keeper[call](path)) ?? null };
   } catch (cause) {
     const { code, message } =
       cause instanceof RecoveryError ? cause : new RecoveryError('INTERNAL', `ZooKeeper: ${String(cause)}`);

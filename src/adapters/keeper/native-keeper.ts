@@ -30,7 +30,7 @@ const PAUSE_BEFORE_RETRY_MS = 100;
 /** 0 is no level of the client's constants; its C code takes it for 'print nothing'. */
 const SILENT = 0;
 
-const { ZOK, ZNONODE, ZNOAUTH, ZAUTHFAILED, ZBADARGUMENTS, ZOO_CONNECTED_STATE } = ZooKeeper.constants;
+const { ZOK, ZNONODE, ZNOTEMPTY, ZNOAUTH, ZAUTHFAILED, ZBADARGUMENTS, ZOO_CONNECTED_STATE } = ZooKeeper.constants;
 
 /**
  * Asks the client once, and returns what the client does: a number that is not ZOK means that it sent nothing and will
@@ -39,7 +39,7 @@ const { ZOK, ZNONODE, ZNOAUTH, ZAUTHFAILED, ZBADARGUMENTS, ZOO_CONNECTED_STATE }
 type Read<T> = (client: ZooKeeper, done: (rc: number, value: () => T) => void) => unknown;
 
 /**
- * The npm client `zookeeper`, read only: there is no way here to write (invariant G). Only for a process that starts no
+ * The npm client `zookeeper`. The only write is to delete what is dead (invariant G). Only for a process that starts no
  * other, see zookeeper.ts.
  */
 export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
@@ -91,11 +91,28 @@ export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
     idleTimer.unref();
   }
 
+  const exists = async (path: string) =>
+    (await read<boolean>(path, (client, done) => client.a_exists(path, false, (rc) => done(rc, () => true)))) ?? false;
+  const children = (path: string): Promise<string[] | null> =>
+    read(path, (client, done) => client.a_get_children(path, false, (rc, _error, names) => done(rc, () => names)));
+
+  /** From the leaves up. A node that is there again has a living owner: it is not deleted twice. */
+  async function deleteTree(path: string): Promise<void> {
+    for (const name of (await children(path)) ?? []) await deleteTree(`${path}/${name}`);
+    const isFull = await read(path, (client, done) =>
+      client.a_delete_(path, -1, (rc) => (rc === ZNOTEMPTY ? done(ZOK, () => true) : done(rc, () => false))),
+    );
+    if (isFull) throw active(path);
+  }
+
   return {
-    exists: async (path) =>
-      (await read(path, (client, done) => client.a_exists(path, false, (rc) => done(rc, () => true)))) ?? false,
-    children: (path) =>
-      read(path, (client, done) => client.a_get_children(path, false, (rc, _error, names) => done(rc, () => names))),
+    exists,
+    children,
+    deleteStale: async (path) => {
+      if (!isReplicaPath(path) && ((await children(`${path}/replicas`)) ?? []).length > 0) throw active(path);
+      if (await exists(`${path}/is_active`)) throw active(path);
+      await deleteTree(path);
+    },
     get: (path) =>
       read(path, (client, done) =>
         client.a_get(path, false, (rc, _error, _stat, data) => done(rc, () => toText(data))),
@@ -230,6 +247,12 @@ class Session {
 }
 
 const RECONNECT_MS = 3_000;
+
+const isReplicaPath = (path: string) => /\/replicas\/[^/]+$/.test(path);
+
+function active(path: string): RecoveryError {
+  return new RecoveryError('REPLICA_ACTIVE', `ZooKeeper: something lives under ${shown(path)}`);
+}
 
 function unavailable(reason: string): RecoveryError {
   return new RecoveryError('KEEPER_UNAVAILABLE', `ZooKeeper: ${reason}`);

@@ -12,6 +12,7 @@ export type { ClosableKeeper, KeeperOptions };
 
 /** For the child to answer first: its errors say more than 'no answer'. */
 const GRACE_MS = 500;
+const DELETE_MS = 600_000;
 
 type Value = boolean | string | string[] | null;
 
@@ -26,15 +27,16 @@ type Value = boolean | string | string[] | null;
 export function createKeeper(options: KeeperOptions): ClosableKeeper {
   let current: KeeperProcess | undefined;
 
-  async function read<T extends Value>(kind: KeeperRequest['read'], path: string): Promise<T> {
+  async function call<T extends Value>(kind: KeeperRequest['call'], path: string): Promise<T> {
     if (!current || current.ended) current = new KeeperProcess(options);
     return (await current.ask(kind, path)) as T;
   }
 
   const keeper: Keeper = {
-    exists: (path) => read('exists', path),
-    children: (path) => read('children', path),
-    get: (path) => read('get', path),
+    exists: (path) => call('exists', path),
+    children: (path) => call('children', path),
+    get: (path) => call('get', path),
+    deleteStale: async (path) => void (await call('deleteStale', path)),
   };
   return {
     ...keeper,
@@ -69,17 +71,14 @@ class KeeperProcess {
     this.#keepAlive(false);
   }
 
-  ask(read: KeeperRequest['read'], path: string): Promise<Value> {
+  ask(call: KeeperRequest['call'], path: string): Promise<Value> {
     const id = ++this.#lastId;
     return new Promise<Value>((resolve, reject) => {
+      // A tree of many parts is deleted node by node, each call with its own deadline.
+      const deadlineMs = call === 'deleteStale' ? DELETE_MS : this.#deadlineMs;
       const timer = setTimeout(
-        () =>
-          this.#settle({
-            id,
-            code: 'KEEPER_UNAVAILABLE',
-            message: `ZooKeeper: no answer within ${this.#deadlineMs} ms`,
-          }),
-        this.#deadlineMs + GRACE_MS,
+        () => this.#settle({ id, code: 'KEEPER_UNAVAILABLE', message: `ZooKeeper: no answer within ${deadlineMs} ms` }),
+        deadlineMs + GRACE_MS,
       );
       const done =
         <A>(settle: (with_: A) => void) =>
@@ -89,7 +88,7 @@ class KeeperProcess {
         };
       this.#waiting.set(id, { resolve: done(resolve), reject: done(reject) });
       this.#keepAlive(true);
-      this.#child.send({ id, read, path } satisfies KeeperRequest, (error) => {
+      this.#child.send({ id, call, path } satisfies KeeperRequest, (error) => {
         if (error) this.#end();
       });
     });

@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import type { DirectActions } from '../../service/direct.js';
 import type { RecoveryService } from '../../service/recoveries.js';
@@ -17,7 +18,7 @@ export interface CommonOptions {
 }
 
 /** A command's body: prints, and says how it ended. */
-export type Body<Options> = (context: CommandContext, options: Options, ...args: string[]) => Promise<ExitCode>;
+type Body<Options> = (context: CommandContext, options: Options, ...args: string[]) => Promise<ExitCode>;
 
 export type Define = <Options extends CommonOptions>(
   name: string,
@@ -28,4 +29,14 @@ export type Define = <Options extends CommonOptions>(
 
 export function collect(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value];
+}
+
+/** Who decides, as far as this machine knows: it goes into the report, marked as stated. `$USER` is unset under cron. */
+export function whoIsHere(): string {
+  if (process.env['USER']) return process.env['USER'];
+  try {
+    return userInfo().username;
+  } catch {
+    return 'unknown';
+  }
 }

@@ -1,5 +1,5 @@
 import type { Report } from '../../domain/report.js';
-import { exitCodeOf, printJson, printLines, shellWord, type ExitCode } from './output.js';
+import { exitCodeOf, printJson, printLines, shellWord, silenceLines, type ExitCode } from './output.js';
 import type { CommandContext } from './command.js';
 import { ProgressView } from './progress-view.js';
 import { nextSteps } from './status-text.js';
@@ -30,8 +30,8 @@ export async function follow(context: CommandContext, id: string, json: boolean)
         hinted = next;
       },
       POLL_MS,
-      () => {
-        if (!silent) view.note('nobody answers for now: no worker polls, or Temporal is away; still waiting');
+      (reason) => {
+        if (!silent) for (const line of silenceLines(reason)) view.note(line);
         silent = true;
       },
     );

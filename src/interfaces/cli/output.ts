@@ -75,6 +75,11 @@ export function failWith(found: Problem, { json, streams }: { json: boolean; str
   return ERRORS[found.code].exitCode;
 }
 
+/** For whoever waits for a run that nobody works on for now. */
+export function silenceLines(reason: RecoveryError): string[] {
+  return [`still waiting: ${reason.message} (${reason.code})`, `hint: ${reason.hint}`];
+}
+
 /** A word that a shell takes as it is: what we tell people to type can be pasted. */
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;

@@ -144,6 +144,7 @@ describe('errors', () => {
     ['PLAN_STALE', 2],
     ['WORKFLOW_UNKNOWN', 2],
     ['TEMPORAL_UNAVAILABLE', 1],
+    ['WORKER_UNAVAILABLE', 1],
     ['RECOVERY_RUNNING', 3],
   ] as const)('%s ends with %i and closes what was opened', async (code, expected) => {
     const service = { approve: () => Promise.reject(new RecoveryError(code, 'so it is')) };
@@ -182,7 +183,7 @@ describe('configuration', () => {
 });
 
 describe('start', () => {
-  const started = { id: "recover-prod-incident-it's", runId: 'x', started: true, workers: 0 };
+  const started = { id: "recover-prod-incident-it's", runId: 'x', started: true, taskQueue: 'q', workers: 0 };
 
   it('sends the request, warns where no worker polls, and says what to type next', async () => {
     const start = vi.fn(async () => started);
@@ -193,7 +194,9 @@ describe('start', () => {
       'q',
     );
     expect(exitCode).toBe(0);
-    expect(stderr).toContain('warning: no worker polls');
+    expect(stderr).toMatch(
+      /^warning: no worker polls task queue q, .* \(WORKER_UNAVAILABLE\)\nhint: .*ch-recover worker/,
+    );
     expect(stdout).toContain("ch-recover watch 'recover-prod-incident-it'\\''s'");
   });
 
@@ -323,12 +326,33 @@ describe('the other commands', () => {
     }
   });
 
-  it.each([true, false])('doctor and unfence: ok %s', async (ok) => {
-    const doctor = { cluster: 'prod', ok, nodes: [], keeper: { ok, detail: 'answers' }, backups: [] };
+  it.each([true, false])('doctor: ok %s', async (ok) => {
+    const keeper = { name: 'keeper', ok, detail: 'answers' };
+    const doctor = async () => ({ cluster: 'prod', ok, nodes: [], keeper, backups: [] });
+    const answer = await run(['doctor', '--cluster', 'prod'], {
+      direct: { doctor },
+      service: { workers: async () => 2 },
+    });
+    expect(answer.exitCode).toBe(ok ? 0 : 1);
+    expect(answer.stdout).toContain('✔ worker: 2 polled');
+    expect(answer.stdout).toContain(`${ok ? '✔' : '✖'} keeper: answers\n`);
+  });
+
+  it.each<[name: string, workers: RecoveryService['workers'], code: string]>([
+    ['no worker', async () => 0, 'WORKER_UNAVAILABLE'],
+    ['no Temporal', () => Promise.reject(new RecoveryError('TEMPORAL_UNAVAILABLE', 'away')), 'TEMPORAL_UNAVAILABLE'],
+  ])('doctor: %s is a finding, with its hint, beside what the nodes say', async (_name, workers, code) => {
+    const keeper = { name: 'keeper', ok: true, detail: 'answers' };
+    const direct = { doctor: async () => ({ cluster: 'prod', ok: true, nodes: [], keeper, backups: [] }) };
+    const answer = await run(['doctor', '--cluster', 'prod'], { direct, service: { workers } });
+    expect(answer.exitCode).toBe(1);
+    expect(answer.stdout).toMatch(new RegExp(`✖ worker: ${code}: .*\\(hint: .+\\)\n✔ keeper: answers`));
+  });
+
+  it.each([true, false])('unfence: ok %s', async (ok) => {
     const unfence = { cluster: 'prod', ok, nodes: [{ name: 'a', ok, detail: 'x\u001b[2J' }] };
-    const direct = { doctor: async () => doctor, unfence: async () => unfence };
+    const direct = { unfence: async () => unfence };
     const exitCode = ok ? 0 : 1;
-    expect(await run(['doctor', '--cluster', 'prod'], { direct })).toMatchObject({ exitCode, opened: 0 });
     const text = await run(['unfence', '--cluster', 'prod'], { direct });
     expect(text).toMatchObject({ exitCode, opened: 0, stdout: `${ok ? '✔' : '✖'} a: x\\u001b[2J\n` });
     const json = (await run(['unfence', '--cluster', 'prod', '--json'], { direct })).stdout;

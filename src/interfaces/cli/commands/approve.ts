@@ -1,6 +1,6 @@
 import { RecoveryError } from '../../../domain/errors.js';
 import { printJson, printLines } from '../output.js';
-import type { CommonOptions, Define } from '../command.js';
+import { whoIsHere, type CommonOptions, type Define } from '../command.js';
 
 export function addApprove(define: Define): void {
   define<CommonOptions & { plan?: string; by?: string }>(
@@ -11,10 +11,10 @@ export function addApprove(define: Define): void {
         .argument('<id>')
         .argument('[hash]', 'the same as --plan')
         .option('--plan <hash>')
-        .option('--by <name>', 'default: $USER'),
+        .option('--by <name>', 'who decides; default: the user of this machine'),
     async (context, options, id, hash) => {
       const planHash = oneHash(options.plan, hash);
-      const by = options.by ?? process.env['USER'] ?? 'unknown';
+      const by = options.by ?? whoIsHere();
       const answer = await (await context.recoveries()).approve(id, { planHash, by });
       if (options.json) printJson(context.streams, { id, planHash, answer });
       else printLines(context.streams, [answer]);

@@ -1,6 +1,7 @@
 import { RecoveryError } from '../../../domain/errors.js';
+import { printable } from '../../../domain/render-plan.js';
 import { reportToMarkdown } from '../../../domain/render-report.js';
-import { exitCodeOf, printJson } from '../output.js';
+import { exitCodeOf, printJson, silenceLines } from '../output.js';
 import type { CommonOptions, Define } from '../command.js';
 
 export function addReport(define: Define): void {
@@ -11,7 +12,11 @@ export function addReport(define: Define): void {
     async (context, options, id) => {
       if (options.format !== 'json' && options.format !== 'markdown')
         throw new RecoveryError('INPUT_INVALID', 'format is json or markdown', { field: 'format' });
-      const report = await (await context.recoveries()).report(id);
+      const report = await (
+        await context.recoveries()
+      ).report(id, (reason) => {
+        for (const line of silenceLines(reason)) context.streams.err(`${printable(line)}\n`);
+      });
       if (options.json || options.format === 'json') printJson(context.streams, report, 2);
       else context.streams.out(reportToMarkdown(report));
       return exitCodeOf(report.outcome);

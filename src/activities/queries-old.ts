@@ -1,0 +1,44 @@
+/**
+ * Reads for servers without part hashes, UUIDs and detached_* tables, as tried on 18.16.1. Their parts are compared by
+ * rows and bytes on disk: a hard link and a fetched part have both alike.
+ */
+const NOTHING = 'FROM system.one WHERE dummy = 1';
+const ACTIVE = 'FROM system.parts WHERE active AND rows > 0';
+const DIGEST = `count() AS parts, sum(rows) AS total, toString(sum(cityHash64(rows, bytes_on_disk))) AS digest, uniqExact(partition_id) AS partitions`;
+const digests = (where: string) =>
+  `SELECT database, table, parts, total AS rows, digest, partitions FROM (SELECT database, table, ${DIGEST} ${ACTIVE} AND ${where} GROUP BY database, table)`;
+
+export const DEFAULT_PATHS = `SELECT '' AS name, '' AS value ${NOTHING}`;
+export const PENDING_DROPS = `SELECT '' AS uuid ${NOTHING}`;
+
+const DEFINITION = `database, name AS table, '' AS uuid, engine, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey, primary_key AS primaryKey, sampling_key AS samplingKey, create_table_query AS createQuery`;
+export const TABLES = `SELECT ${DEFINITION} FROM system.tables WHERE has({databases:Array(String)}, database) AND NOT is_temporary ORDER BY database, name`;
+export const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
+
+export const PART_DIGESTS = digests('has({databases:Array(String)}, database)');
+export const DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS plain, 0 AS attaching ${NOTHING}`;
+/** A name is of one Keeper path's block numbers: on two replicas, the same name with the same bytes is the same part. */
+export const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, concat(name, '/', toString(bytes_on_disk)) AS hash ${ACTIVE} AND database = {database:String} AND table = {table:String}`;
+
+export const UNIT_DIGESTS = digests(
+  `((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND has({clones:Array(String)}, table)))`,
+);
+export const UNIT_CLONES = `SELECT name, '' AS uuid FROM system.tables WHERE database = '_recovery' AND has({clones:Array(String)}, name)`;
+export const UNIT_DETACHED_TABLE = `SELECT '' AS uuid ${NOTHING}`;
+export const UNIT_DETACHED_PARTS = `SELECT 0 AS total`;
+
+const FROM = '(database = {fromDatabase:String} AND table = {fromTable:String})';
+const TO = '(database = {toDatabase:String} AND table = {toTable:String})';
+export const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides FROM
+ (SELECT partition_id AS id, if(${FROM}, 'from', 'to') AS side, count() AS parts, sum(rows) AS total, sum(cityHash64(rows, bytes_on_disk)) AS digest ${ACTIVE} AND (${FROM} OR ${TO}) GROUP BY id, side)
+ GROUP BY id HAVING count() = 1 OR uniqExact(parts, total, digest) > 1 ORDER BY id`;
+
+export const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE database = {database:String} AND table = {table:String}) AS merges,
+ (SELECT count() FROM system.processes WHERE match(query, '^(?i)\\\\s*(insert|optimize)') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')
+   AND (position(query, concat({database:String}, '.', {table:String})) > 0 OR position(query, concat('\`', {table:String}, '\`')) > 0)) AS writers,
+ toUnixTimestamp(now()) - uptime() AS boot`;
+
+export const CLONES_ON_NODE = `SELECT name, sum(part) AS parts, sum(part_rows) AS rows, toString(sum(hash)) AS digest FROM
+ (SELECT name, 0 AS part, 0 AS part_rows, toUInt64(0) AS hash FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')
+  UNION ALL SELECT table AS name, 1 AS part, rows AS part_rows, cityHash64(rows, bytes_on_disk) AS hash ${ACTIVE} AND database = '_recovery' AND startsWith(table, 'clone '))
+ GROUP BY name`;
