@@ -1,4 +1,5 @@
-import type { ClickHouseBackupManifest, RestoreNames } from './domain/clickhouse-backup.js';
+import type { RestoreNames } from './domain/clickhouse-backup-names.js';
+import type { ClickHouseBackupManifest } from './domain/clickhouse-backup.js';
 import type { BackupContents, Manifest } from './domain/manifest.js';
 import type { Policy } from './domain/policy.js';
 import type { Report } from './domain/report.js';
@@ -77,7 +78,8 @@ export interface ListedBackup {
 }
 
 /**
- * A restore of one table's data into a table of `_recovery` that is there, and has no parts and nothing detached.
+ * A restore of one table's data into a table of `_recovery` that is there and has no parts. What an earlier try with the
+ * same backup left in its detached/ does no harm.
  *
  * `id` is ours: letters, digits and _, a new one for each try. It stands in the command that clickhouse-backup keeps, so
  * the operation is found again by whoever asks, also when the answer to its start was lost.
@@ -117,8 +119,11 @@ export interface ClickHouseBackup {
   /** The node's name. */
   readonly node: string;
   list(options?: BackupCallOptions): Promise<ListedBackup[]>;
-  /** From its metadata folder; null where none is configured. Throws `BACKUP_UNKNOWN`, `MANIFEST_INVALID`. */
-  manifest(backup: string): Promise<ClickHouseBackupManifest | null>;
+  /**
+   * From its metadata folder as configured, else from `folder` where that can be read; null: neither. Throws
+   * `BACKUP_UNKNOWN`, `MANIFEST_INVALID`.
+   */
+  manifest(backup: string, folder?: string): Promise<ClickHouseBackupManifest | null>;
   /**
    * Starts the restore unless its id is known already. While another operation runs it waits, past `busyDeadlineMs`
    * (default 600_000) it throws `BACKUP_BUSY`. Throws `RESTORE_FAILED` when the request is refused.

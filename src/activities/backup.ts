@@ -44,8 +44,9 @@ export async function backupShard(
   const node = cluster.node(ref.name);
   await ensureLedger(node);
   const before = await observeNode(cluster, ref);
-  const tables = before.tables.filter((table) => table.kind !== 'streaming');
-  const direct = tables.filter((table) => !isInner(table));
+  const { tables } = before;
+  // A streaming table's rows are elsewhere: the manifest keeps its definition.
+  const direct = tables.filter((table) => !isInner(table) && table.kind !== 'streaming');
   if (direct.length === 0)
     throw new RecoveryError('BACKUP_FAILED', `node ${ref.name} has no tables`, { objects: [ref.name] });
   const destination = repository.destination(ref.shard, run.name);

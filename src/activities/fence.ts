@@ -1,6 +1,6 @@
 import { RecoveryError } from '../domain/errors.js';
 import { tableKey } from '../domain/names.js';
-import { methodOf } from '../domain/inventory.js';
+import { methodOf, STREAMING_ENGINES } from '../domain/inventory.js';
 import { attach, detachStreaming, fence, lift } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
@@ -30,14 +30,16 @@ export async function raiseFence(
     await writeLedger(node, run, 'baseline', 'complete');
   }
   const streaming = await node.query<{ database: string; table: string }>(
-    `SELECT database, name AS table FROM system.tables WHERE engine IN ('Kafka', 'RabbitMQ', 'NATS', 'S3Queue', 'AzureQueue', 'FileLog') AND NOT startsWith(database, '_recovery')`,
+    `SELECT database, name AS table FROM system.tables WHERE has({engines:Array(String)}, engine) AND NOT startsWith(database, '_recovery')`,
+    { params: { engines: [...STREAMING_ENGINES] } },
   );
+  // First, so that `unfence` has something to lift after a crash in the middle.
+  if (!mine(await readLedger(node, 'fenced'))) await writeLedger(node, run, 'fenced', '');
   for (const name of streaming) {
     await writeLedger(node, run, 'streaming', '', name);
     context.assertFresh();
     await node.execute(detachStreaming(name, method));
   }
-  if (!mine(await readLedger(node, 'fenced'))) await writeLedger(node, run, 'fenced', '');
   for (const statement of fence(method)) await node.execute(statement);
   await waitForMerges(node, context);
   const [about] = await node.query<{ boot: string }>(queries.NODE);
@@ -68,20 +70,48 @@ export async function liftFence(node: ClickHouseNode): Promise<string> {
   const lifted = await readLedger(node, 'unfenced');
   const last = fenced.at(-1);
   if (!last || lifted.some((row) => row.at >= last.at)) return 'was not fenced';
-  const open = (await readLedger(node, 'streaming')).filter((row) => !lifted.some((done) => done.at >= row.at));
-  const names = new Map(open.map((row) => [tableKey(row), { database: row.database, table: row.table }]));
-  for (const name of names.values()) await attachAgain(node, name);
+  // Background work first: it must not depend on what became of a streaming table.
   for (const statement of lift(methodOf(await capabilitiesOf(node)))) await node.execute(statement);
+  const open = (await readLedger(node, 'streaming')).filter((row) => !lifted.some((done) => done.at >= row.at));
+  const names = [...new Map(open.map((row) => [tableKey(row), { database: row.database, table: row.table }])).values()];
+  const gone: string[] = [];
+  const refused: string[] = [];
+  for (const name of names) {
+    const outcome = await attachAgain(node, name);
+    if (outcome === 'gone') gone.push(tableKey(name));
+    else if (outcome !== 'attached') refused.push(`${tableKey(name)}: ${outcome}`);
+  }
+  if (refused.length > 0)
+    throw new RecoveryError(
+      'STATEMENT_FAILED',
+      `${node.ref.name}: merges and replication run again, but these tables could not be attached: ${refused.join('; ')}`.slice(
+        0,
+        500,
+      ),
+    );
   await writeLedger(node, { recovery: last.recovery, plan: '' }, 'unfenced', '');
   rememberFence(node.ref.name, -1);
-  return names.size === 0 ? 'lifted' : `lifted, ${names.size} streaming tables attached`;
+  const attached = names.length - gone.length;
+  return [
+    'lifted',
+    ...(attached > 0 ? [`${attached} streaming ${attached === 1 ? 'table' : 'tables'} attached`] : []),
+    ...(gone.length > 0 ? [`not there any more: ${gone.join(', ')}`] : []),
+  ].join(', ');
 }
 
-async function attachAgain(node: ClickHouseNode, name: { database: string; table: string }): Promise<void> {
+/** By us before a crash or by a person. */
+const TABLE_ALREADY_EXISTS = 57;
+/** UNKNOWN_TABLE, UNKNOWN_DATABASE, CANNOT_GET_CREATE_TABLE_QUERY: dropped meanwhile. */
+const GONE = new Set([60, 81, 390]);
+
+/** `attached`, `gone`, or the error of the server. */
+async function attachAgain(node: ClickHouseNode, name: { database: string; table: string }): Promise<string> {
   try {
     await node.execute(attach(name));
+    return 'attached';
   } catch (error) {
-    // 57: it is attached already, by us before a crash or by a person.
-    if (!(error instanceof ServerError && error.code === 57)) throw error;
+    if (!(error instanceof ServerError)) throw error;
+    if (error.code === TABLE_ALREADY_EXISTS) return 'attached';
+    return GONE.has(error.code) ? 'gone' : error.message;
   }
 }

@@ -5,8 +5,16 @@ import { literal, quote, quoteTable, RECOVERY_DATABASE, tableKey } from '../doma
 import { createRecoveryDatabase } from '../domain/statements.js';
 import { parseBackupRef } from '../domain/request.js';
 import { z } from 'zod';
-import { ServerError, type BackupRepository, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
+import {
+  ServerError,
+  type BackupRepository,
+  type NativeRepository,
+  type ClickHouseNode,
+  type ClusterPorts,
+  type Ports,
+} from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
+import { latestOfClickHouseBackup } from './clickhouse-backup.js';
 import { parseManifest } from './manifest-codec.js';
 import * as queries from './queries.js';
 import { toDigest } from './unit.js';
@@ -54,7 +62,9 @@ export async function resolveBackup(
   };
   if (wanted.repository !== null && wanted.name !== null)
     return { repository: repository(wanted.repository), name: wanted.name };
-  if (wanted.repository !== null) repository(wanted.repository);
+  const named = wanted.repository === null ? null : repository(wanted.repository);
+  if (named?.kind === 'clickhouse-backup')
+    return { repository: named, name: await latestOfClickHouseBackup(cluster, named) };
   const entry = (await backupCatalogue(cluster, nodes)).find(
     (candidate) => wanted.repository === null || candidate.repository === wanted.repository,
   );
@@ -75,7 +85,7 @@ const NOT_FOUND = new Set([BACKUP_NOT_FOUND, 600, 107]);
 export async function inspectBackup(
   ports: Ports,
   cluster: ClusterPorts,
-  repository: BackupRepository,
+  repository: NativeRepository,
   name: string,
   at: NodeFacts,
   known: string[],
@@ -92,6 +102,7 @@ export async function inspectBackup(
       evidence: 'manifest',
       repository: repository.name,
       name,
+      node: null,
       destination,
       takenAt: manifest.takenAt,
       tables: manifest.tables,
@@ -133,6 +144,7 @@ export async function inspectBackup(
     evidence: 'backup',
     repository: repository.name,
     name,
+    node: null,
     destination,
     takenAt: '',
     tables,

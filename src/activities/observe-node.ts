@@ -90,6 +90,7 @@ async function observeTables(
       rows: string;
       digest: string;
       partitions: string;
+      identity?: string;
     }>(reads.PART_DIGESTS, { params }),
   );
   const detached = byTable(
@@ -115,6 +116,7 @@ async function observeTables(
       definition,
       kind: tableKind(definition.engine),
       parts: toDigest(digests.get(key)),
+      identity: digests.get(key)?.identity ?? digests.get(key)?.digest ?? '0',
       partitions: Number(digests.get(key)?.partitions ?? 0),
       detachedParts: Number(left?.plain ?? 0),
       attachingParts: Number(left?.attaching ?? 0),

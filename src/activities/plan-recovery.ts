@@ -1,5 +1,5 @@
 import { RecoveryError } from '../domain/errors.js';
-import { sameParts, type KeeperReplicaFacts, type NodeFacts } from '../domain/inventory.js';
+import type { KeeperReplicaFacts, NodeFacts } from '../domain/inventory.js';
 import type { PartRef } from '../domain/authority.js';
 import type { BackupContents } from '../domain/manifest.js';
 import { tableKey, type TableName } from '../domain/names.js';
@@ -10,6 +10,7 @@ import type { RecoveryRequest } from '../domain/request.js';
 import { shardsOf } from '../domain/topology.js';
 import type { ClusterPorts, Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
+import { inspectClickHouseBackup } from './clickhouse-backup.js';
 import { inspectBackup, resolveBackup } from './inspect-backup.js';
 import { inLanes, keeperFacts, observeNode } from './observe-node.js';
 import * as queries from './queries.js';
@@ -49,8 +50,19 @@ async function inspectBackups(
   ];
   const contents = new Map<string, BackupContents>();
   for (const shard of shardsOf(cluster.topology).keys()) {
-    const at = nodes.find((node) => node.node.shard === shard);
-    if (at) contents.set(shard, await inspectBackup(ports, cluster, repository, name, at, known, peers));
+    const members = nodes.filter((node) => node.node.shard === shard);
+    const at = members[0];
+    if (repository.kind === 'clickhouse-backup')
+      contents.set(
+        shard,
+        await inspectClickHouseBackup(
+          cluster,
+          repository,
+          name,
+          members.map((node) => node.node.name),
+        ),
+      );
+    else if (at) contents.set(shard, await inspectBackup(ports, cluster, repository, name, at, known, peers));
   }
   return contents;
 }
@@ -73,7 +85,7 @@ async function fetchPartLists(cluster: ClusterPorts, nodes: NodeFacts[]): Promis
         node.tables.filter((table) => tableKey(table.definition) === key).map((table) => ({ node, table })),
       );
       const first = having[0];
-      if (!first || having.every((each) => sameParts(each.table.parts, first.table.parts))) continue;
+      if (!first || having.every((each) => each.table.identity === first.table.identity)) continue;
       const byNode = new Map<string, PartRef[]>();
       for (const { node } of having) byNode.set(node.node.name, await partList(cluster, node.node.name, name));
       lists.set(scopedKey(shard, name), byNode);

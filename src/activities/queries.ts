@@ -56,6 +56,10 @@ export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = 
 const CLONES_ON_NODE = `SELECT name, parts, rows, digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
 export const HAS_LEDGER = `SELECT count() AS found FROM system.tables WHERE database = '_recovery' AND name = 'ledger'`;
 export const LEDGER_OF_KIND = `SELECT recovery, database, table, detail, toString(at) AS at FROM _recovery.ledger WHERE kind = {kind:String} ORDER BY at`;
+/** Seconds: a table that is dropped and made again within one keeps its id, and is dropped again. */
+export const MADE_AT = `SELECT toString(toUInt32(metadata_modification_time)) AS id, (SELECT count() FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}) AS parts FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
+/** Its folder is `<root>/metadata/…` or `<root>/store/…`. */
+export const SERVER_PATH = `SELECT metadata_path AS path FROM system.databases WHERE name = 'system'`;
 export const MERGES_RUNNING = `SELECT count() AS merges FROM system.merges WHERE database != '_recovery'`;
 export const MUTATIONS = `SELECT database, table, mutation_id AS mutationId, command FROM system.mutations WHERE NOT is_done AND has({databases:Array(String)}, database)`;
 export const FREE_SPACE = `SELECT name, free_space AS free FROM system.disks WHERE type = 'Local' OR type = 'local'`;

@@ -4,6 +4,7 @@ import type { PlanItem } from '../domain/plan.js';
 import { OPERATION_PLACEHOLDER } from '../domain/plan-statements.js';
 import { NO_PARTS, sameParts } from '../domain/inventory.js';
 import { ServerError, type Ports } from '../ports.js';
+import { restoreByClickHouseBackup } from './clickhouse-backup.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 import { Unit } from './unit.js';
@@ -31,6 +32,7 @@ export async function restoreData(
   context: StepContext,
 ): Promise<RestoredData> {
   const unit = new Unit(ports, cluster, item, context);
+  if (item.restore) return restoreByClickHouseBackup(ports, ports.cluster(cluster), item, unit, context);
   const prefix = `ch-recover-${run.recovery}-${unit.tag.slice(14, 30)}`;
   // A Log-family table has no parts that could be counted: it is made and restored in one go, under one id.
   const whole = unit.has('rename-into-place');

@@ -118,7 +118,7 @@ export class Unit {
         }
   }
 
-  private async proveFence(): Promise<void> {
+  async proveFence(): Promise<void> {
     for (let tries = 0; ; tries++) {
       const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(
         (await this.reads()).FENCE_PROOF,

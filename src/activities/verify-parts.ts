@@ -16,6 +16,7 @@ export interface VerifiedParts {
     | 'part hashes of the manifest'
     | 'part hashes of the backup'
     | 'part hashes of the table'
+    | 'number of parts in the backup'
     | 'checksums of the backup';
 }
 
@@ -65,6 +66,13 @@ async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy
       `${name}: restored ${found.rows} rows in ${found.parts} parts, the backup says ${expected.rows} rows in ${expected.parts} parts${expected.rows === found.rows ? ', other hashes' : ''}`,
       { objects: [name] },
     );
+  const counted = unit.item.restore?.counted;
+  if (!clone && counted && counted.parts !== found.parts)
+    throw new RecoveryError(
+      'VERIFY_FAILED',
+      `${name}: restored ${found.parts} parts, the backup says ${counted.parts}`,
+      { objects: [name] },
+    );
   if (!clone) {
     if (policy.checkParts !== 'none') await checkParts(unit, 'staging', policy);
     await unit.send('complete-staging');
@@ -75,7 +83,9 @@ async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy
       ? evidence === 'manifest'
         ? 'part hashes of the manifest'
         : 'part hashes of the backup'
-      : 'checksums of the backup',
+      : counted
+        ? 'number of parts in the backup'
+        : 'checksums of the backup',
   };
 }
 

@@ -3,7 +3,7 @@ import { parseEngine, storageClauses } from './ddl.js';
 import { RecoveryError } from './errors.js';
 import { tableKind, type TableDefinition } from './inventory.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
-import { RECOVERY_DATABASE, tableKey, type TableName } from './names.js';
+import { tableKey, type TableName } from './names.js';
 
 /** One table of a clickhouse-backup backup, from its JSON. */
 export interface ClickHouseBackupTable extends TableName {
@@ -101,7 +101,7 @@ function toTable(backup: string, json: z.infer<typeof tableJson>): ClickHouseBac
   const illegal = names.find((each) => !/^[^/\\\s]{1,200}_\d+_\d+_\d+(_\d+)?$/.test(each));
   if (illegal !== undefined) throw damaged(backup, `${where} has a part with the name ${quoted(illegal)}`);
   if (new Set(names).size !== names.length) throw damaged(backup, `a part of ${where} is there twice`);
-  const hasData = json.parts != null && json.metadata_only !== true;
+  const hasData = json.parts !== null && json.parts !== undefined && json.metadata_only !== true;
   const sizes = Object.values(json.size ?? {});
   return {
     database,
@@ -117,12 +117,13 @@ function toTable(backup: string, json: z.infer<typeof tableJson>): ClickHouseBac
 /** What the planner knows of the backup. Rows and part hashes are not known: `counted` says what is. */
 export function toBackupContents(
   manifest: ClickHouseBackupManifest,
-  { repository, destination }: { repository: string; destination: string },
+  { repository, node, destination }: { repository: string; node: string; destination: string },
 ): BackupContents {
   return {
     evidence: 'backup',
     repository,
     name: manifest.backup,
+    node,
     destination,
     takenAt: manifest.takenAt,
     tables: manifest.tables.map(toManifestTable),
@@ -247,57 +248,6 @@ function untuple(expression: string): string {
 /** Parts are `<partition>_<min>_<max>_<level>`, with the old syntax `<min date>_<max date>_<min>_<max>_<level>`. */
 function partitionIds(parts: string[], old: boolean): string[] {
   return [...new Set(parts.map((part) => (old ? part.slice(0, 6) : (part.split('_')[0] ?? part))))].sort();
-}
-
-/** The names that a restore of one table is asked for with. */
-export interface RestoreNames {
-  /** `table` of the request: a glob that matches this table alone. */
-  pattern: string;
-  databaseMapping: string;
-  /** Null: clickhouse-backup cannot map this name, so the table keeps it. */
-  tableMapping: string | null;
-  /** Where the data goes: the caller makes it first, and renames it afterwards where `tableMapping` is null. */
-  target: TableName;
-}
-
-/** clickhouse-backup finds the database in the query with `[^\s.]*`, and puts it into a regular expression and a glob. */
-const MAPPABLE = /^[\p{L}\p{N}_-]*[A-Za-z0-9_]$/u;
-
-/**
- * Names for a restore of `source` into the table `target` of `_recovery`, given all tables of the backup.
- *
- * Seen on 2.6.39: a database called with a space or a dot ends the clickhouse-backup process (index out of range), so
- * such a request is refused here. A table called so cannot be mapped, but restores into `_recovery` under its own name.
- * In the pattern nothing can be escaped, so globs and commas are written as `?`; a second table that it matched would
- * not be mapped, and its data would go into the live table. Throws RecoveryError `NOT_RECOVERABLE`.
- */
-export function restoreNames(source: TableName, target: string, all: readonly TableName[]): RestoreNames {
-  const refuse = (why: string) =>
-    new RecoveryError('NOT_RECOVERABLE', `${tableKey(source).slice(0, 300)}: clickhouse-backup ${why}`, {
-      objects: [tableKey(source)],
-    });
-  if (!MAPPABLE.test(source.database)) throw refuse('cannot restore a database of this name elsewhere');
-  // Spaces at the ends would be trimmed, and a slash matches as the underscore.
-  const pattern = `${source.database}.${source.table.replace(/[*?[\],\\/]|^\s|\s$/g, '?')}`;
-  const other = all.find((each) => tableKey(each) !== tableKey(source) && matches(pattern, each));
-  if (other) throw refuse(`cannot tell it from ${tableKey(other).slice(0, 300)}`);
-  const databaseMapping = `${source.database}:${RECOVERY_DATABASE}`;
-  if (!MAPPABLE.test(source.table))
-    return { pattern, databaseMapping, tableMapping: null, target: { ...source, database: RECOVERY_DATABASE } };
-  if (!/^\w[^,:]*$/.test(target)) throw new RecoveryError('INTERNAL', 'a staging table with a comma or a colon');
-  return {
-    pattern,
-    databaseMapping,
-    tableMapping: `${source.table}:${target}`,
-    target: { database: RECOVERY_DATABASE, table: target },
-  };
-}
-
-/** As Go's filepath.Match on `database.table`, with slashes made underscores as clickhouse-backup does. */
-function matches(pattern: string, { database, table }: TableName): boolean {
-  const text = [...`${database}.${table}`.replace(/[\\/]/g, '_')];
-  const glob = [...pattern];
-  return glob.length === text.length && glob.every((char, index) => char === '?' || char === text[index]);
 }
 
 function parse<T>(schema: z.ZodType<T>, text: string, what: string): T {

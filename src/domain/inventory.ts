@@ -28,20 +28,12 @@ export function sameParts(a: PartsDigest, b: PartsDigest): boolean {
  */
 export type TableKind = 'replicated' | 'merge-tree' | 'streaming' | 'object' | 'other-data';
 
-const STREAMING = new Set([
-  'Kafka',
-  'RabbitMQ',
-  'NATS',
-  'S3Queue',
-  'AzureQueue',
-  'FileLog',
-  'MaterializedPostgreSQL',
-  'Redis Streams',
-]);
+/** They consume by themselves: detached while fenced. */
+export const STREAMING_ENGINES: readonly string[] = ['Kafka', 'RabbitMQ', 'NATS', 'S3Queue', 'AzureQueue', 'FileLog'];
 const DATA = new Set(['Log', 'TinyLog', 'StripeLog', 'Join', 'Set', 'EmbeddedRocksDB']);
 
 export function tableKind(engine: string): TableKind {
-  if (STREAMING.has(engine)) return 'streaming';
+  if (STREAMING_ENGINES.includes(engine)) return 'streaming';
   if (/^Replicated\w*MergeTree$/.test(engine)) return 'replicated';
   if (/MergeTree$/.test(engine) && !engine.startsWith('Shared')) return 'merge-tree';
   if (DATA.has(engine)) return 'other-data';
@@ -85,6 +77,11 @@ export interface TableFacts {
   definition: TableDefinition;
   kind: TableKind;
   parts: PartsDigest;
+  /**
+   * What tells whether two replicas hold the same: the digest, and on servers without part hashes one of the parts' names,
+   * since other rows can have the same number and size. Not for clones: their parts have other names.
+   */
+  identity: string;
   partitions: number;
   /** Parts in detached/ that are not a known leftover (`ignored_`, `broken_` …). */
   detachedParts: number;

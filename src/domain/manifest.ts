@@ -47,6 +47,8 @@ export interface BackupContents {
   evidence: 'manifest' | 'backup';
   repository: string;
   name: string;
+  /** The clickhouse-backup of this node has it; null: native, any node can restore it. */
+  node: string | null;
   /** As SQL: `Disk('backups', 'prod/01/nightly-1')`; of clickhouse-backup, for people. Holds no credentials: the configuration refuses them. */
   destination: string;
   takenAt: string;

@@ -70,9 +70,10 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
   const { definition, node, backup } = around;
   const peers = item.keeperPath ? dropPeers(item.keeperPath.tablePath, around.left ?? []) : [];
   const source = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
-  const restore = backup
-    ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))]
-    : [];
+  const restore =
+    backup?.node === null
+      ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))]
+      : [];
   switch (item.action) {
     case 'none':
     case 'needs-operator':
@@ -96,7 +97,7 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
         planned('create-replicated', sql.createReplicated(definition)),
       ];
     case 'create-object':
-      if (tableKind(definition.engine) !== 'other-data')
+      if (tableKind(definition.engine) !== 'other-data' || restore.length === 0)
         return [planned('create-object', sql.createObject(definition))];
       return [
         planned('create-staging', sql.createWholeStaging(definition)),
@@ -106,8 +107,9 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
       ];
     case 'restore-from-backup':
       return unique([
-        planned('create-staging', sql.createStaging(definition)),
-        ...restore,
+        ...(item.restore
+          ? stagingStatements(item, definition, backup)
+          : [planned('create-staging', sql.createStaging(definition)), ...restore]),
         planned('complete-staging', sql.completeClone('staging', item)),
         planned('create-plain', sql.createPlain(definition, item.replicated)),
         ...rebuildStatements(item),
@@ -124,7 +126,6 @@ function conversionStatements(
   item: Omit<PlanItem, 'statements'>,
   { definition, node, backup, left }: Around,
 ): Statements {
-  const restored = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
   const clone = cloneName('clone', item);
   const takeOut = [
     planned('detach', conversion.detach(item)),
@@ -150,7 +151,7 @@ function conversionStatements(
     case 'restore-replica':
     case 'rebuild-from-clone':
       return [
-        planned('create-making', conversion.createTwin('making', definition)),
+        planned('create-making', conversion.createTwin(cloneName('making', item), definition)),
         planned('fill-making', conversion.fill('making', item, item)),
         planned('empty-making', conversion.empty('making', item)),
         planned('complete-clone', sql.completeClone('making', item)),
@@ -162,15 +163,37 @@ function conversionStatements(
       return [...(item.standing ? takeOut : []), ...stalePath, ...next];
     case 'restore-from-backup':
       return [
-        planned('create-staging', conversion.createTwin('staging', definition)),
-        planned('restore', backup ? `${quoteTable(restored)} FROM ${backup.destination}` : ''),
+        ...stagingStatements(item, definition, backup),
         planned('complete-staging', sql.completeClone('staging', item)),
         ...(item.standing ? takeOut : []),
         ...stalePath,
         ...next,
-        planned('drop-staging', conversion.drop('staging', item)),
       ];
   }
+}
+
+/** The twin that clickhouse-backup restores into. What it is told is no SQL, and stands in the plan as it is. */
+function stagingStatements(
+  { restore, method, ...name }: Omit<PlanItem, 'statements'>,
+  definition: TableDefinition,
+  backup: BackupContents | undefined,
+): Statements {
+  if (!restore || !backup) return [];
+  const { target, pattern } = restore.names;
+  const create =
+    method === 'conversion' ? conversion.createTwin(target, definition) : sql.createStaging(definition, target);
+  const drop = `DROP TABLE IF EXISTS ${quoteTable(target)}${method === 'conversion' ? '' : ' SYNC'}`;
+  return [
+    planned('create-target', create),
+    planned(
+      'restore',
+      `${backup.destination}: restore --data --table ${JSON.stringify(pattern)} into ${quoteTable(target)}`,
+    ),
+    ...(target.table === sql.stagingName(name).table
+      ? []
+      : [planned('rename-target', sql.renameToStaging(target, name))]),
+    planned('drop-target', drop),
+  ];
 }
 
 /** Own registration, and where it goes first all of the path: the table's node, too, once nobody is under it. */

@@ -1,5 +1,7 @@
 import type { Problem } from './errors.js';
 import type { KeeperStateLine, Method, PartsDigest } from './inventory.js';
+import type { RestoreNames } from './clickhouse-backup-names.js';
+import type { CountedParts } from './manifest.js';
 import type { NodeRef } from './topology.js';
 
 export type Situation =
@@ -34,6 +36,9 @@ export type StepName =
   | 'hold-clone'
   | 'drop-staging'
   | 'create-staging'
+  | 'create-target'
+  | 'rename-target'
+  | 'drop-target'
   | 'restore'
   | 'complete-staging'
   | 'rename-into-place'
@@ -88,6 +93,8 @@ export interface PlanItem {
   /** Keeper path of the table and this replica's name on it; null for tables without. */
   keeperPath: { tablePath: string; replicaName: string } | null;
   uuid: string;
+  /** Its data comes by clickhouse-backup: which backup, and into which table. */
+  restore?: { repository: string; backup: string; names: RestoreNames; counted: CountedParts | null };
   /**
    * Every statement that this unit may send and that changes something, as exact SQL, in the order of the undisturbed
    * run, repairs after a crash last. `{partition}` stands for a partition id (letters, digits, - and _), `{operation}`

@@ -1,4 +1,5 @@
 import { chooseAuthority } from './authority.js';
+import { restoreNames } from './clickhouse-backup-names.js';
 import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
 import { problem, RecoveryError, type Problem } from './errors.js';
 import {
@@ -19,11 +20,13 @@ import { groupByShard, scopedKey, type PlanInput } from './plan-input.js';
 import { refuseNodes, refusePatterns } from './plan-refusals.js';
 import { fenceOf, isConvertible, missingDatabases, statementsOf } from './plan-statements.js';
 import type { RecoveryRequest } from './request.js';
+import { stagingName } from './statements.js';
 import { judgeMissing, judgePlain, judgeReplicated, type Verdict } from './situation.js';
 
 type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible' | 'fetches'> & {
   definition: TableDefinition;
   keeper: KeeperReplicaFacts | null;
+  identity: string;
 };
 
 /** What exists, what the backup holds and what was asked for → what is done about each table. Pure. */
@@ -110,8 +113,29 @@ function planShard(
       .map((node) => draftItem(name, node, nodes, input, backup, !standing))
       .filter((draft) => draft !== null);
     items.push(...finishShardTable(shard, drafts, nodes, input, warnings));
+    warnings.push(...notRestored(name, nodes, backup));
   }
   return items;
+}
+
+/** What nothing is planned for although it was there: never silence. */
+function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents | undefined): string[] {
+  const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
+  return nodes
+    .filter((node) => !find(node, name))
+    .flatMap((node) => {
+      if (saved && tableKind(saved.engine) === 'streaming')
+        return [
+          `${tableKey(name)} is not on ${node.node.name}: once its target tables are right, ${saved.createQuery}`,
+        ];
+      if (saved?.definitionOnly)
+        return [`${tableKey(name)} @ ${node.node.name}: the backup has its definition only, its rows are lost`];
+      const elsewhere = nodes.map((peer) => find(peer, name)).find((table) => table !== undefined);
+      const isOwn = elsewhere && (elsewhere.kind === 'merge-tree' || elsewhere.kind === 'other-data');
+      return !saved && isOwn
+        ? [`${tableKey(name)} is not on ${node.node.name}: it is not replicated, so no peer has its rows; not restored`]
+        : [];
+    });
 }
 
 /** The table behind a materialized view has the view's UUID in its name: every shard has its own. */
@@ -135,7 +159,7 @@ function draftItem(
 ): Draft | null {
   const here = find(node, name);
   const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
-  if (here?.kind === 'streaming') return null;
+  if (here?.kind === 'streaming' || (saved && tableKind(saved.engine) === 'streaming')) return null;
   if (here) return standingItem(here, node, saved);
   // A plain table is its server's own: only replicated tables and objects are the same on all replicas.
   const peer = shard
@@ -159,6 +183,7 @@ function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | 
   return draft(here.definition, node, verdict, {
     replicated,
     standing: true,
+    identity: verdict.action === 'rebuild-from-clone' && here.clone ? here.clone.digest : here.identity,
     expected: fromBackup
       ? (saved?.parts ?? null)
       : verdict.action === 'rebuild-from-clone' && here.clone
@@ -201,7 +226,13 @@ function draft(
   definition: TableDefinition,
   node: NodeFacts,
   verdict: Verdict,
-  rest: { replicated: boolean; standing: boolean; expected: PartsDigest | null; keeper: KeeperReplicaFacts | null },
+  rest: {
+    replicated: boolean;
+    standing: boolean;
+    identity?: string;
+    expected: PartsDigest | null;
+    keeper: KeeperReplicaFacts | null;
+  },
 ): Draft {
   return {
     database: definition.database,
@@ -217,6 +248,7 @@ function draft(
     uuid: definition.uuid,
     definition,
     keeper: rest.keeper,
+    identity: rest.identity ?? '0',
     ...(verdict.code
       ? {
           problem: problem(verdict.code, `${definition.database}.${definition.table}: ${verdict.why ?? ''}`, {
@@ -295,23 +327,33 @@ function finishShardTable(
   const first = drafts.find((item) => item.node.name === authority.name);
   return drafts.map((item) => {
     const node = nodes.find((candidate) => candidate.node.name === item.node.name);
-    const { definition, keeper, ...rest } =
-      authority.diverged && withParts.includes(item)
-        ? { ...item, situation: 'diverged' as const, action: 'needs-operator' as const, problem: authority.diverged }
-        : item;
-    const decided = {
+    const {
+      definition,
+      keeper,
+      identity: _identity,
+      ...rest
+    } = authority.diverged && withParts.includes(item)
+      ? { ...item, situation: 'diverged' as const, action: 'needs-operator' as const, problem: authority.diverged }
+      : item;
+    const decided: Omit<PlanItem, 'statements'> = {
       ...rest,
       authority: item === first,
       convertible: node !== undefined && isConvertible(definition, node),
       ...later(item, first, node),
     };
+    const backup = input.backups.get(shard);
+    if (decided.action === 'restore-from-backup' && backup && backup.node !== null) {
+      const order = restoreOrder(decided, backup, backup.node);
+      if ('code' in order) return { ...decided, action: 'needs-operator' as const, problem: order, statements: [] };
+      decided.restore = order;
+    }
     const refusal = item.replicated ? refuseItem(decided, definition) : null;
     if (refusal) return { ...decided, action: 'needs-operator' as const, problem: refusal, statements: [] };
     if (decided.action === 'restore-replica' && decided.method === 'restore-replica' && !decided.convertible)
       warnings.push(
         `${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`,
       );
-    const context = { definition, node, backup: input.backups.get(shard), left: leftBehind(keeper, decided) };
+    const context = { definition, node, backup, left: leftBehind(keeper, decided) };
     return { ...decided, statements: node ? statementsOf(decided, { ...context, node }) : [] };
   });
 }
@@ -326,6 +368,33 @@ function later(
     return { fetches: null, expected: item.expected };
   const known = first.action === 'none' ? null : first.expected;
   return { fetches: known ?? 'live', expected: known };
+}
+
+/** How clickhouse-backup, which is beside one node only, is to restore the table; a problem where it cannot. */
+function restoreOrder(
+  item: Omit<PlanItem, 'statements'>,
+  backup: BackupContents,
+  at: string,
+): NonNullable<PlanItem['restore']> | Problem {
+  const objects = [tableKey(item)];
+  const saved = backup.tables.find((table) => tableKey(table) === tableKey(item));
+  if (item.node.name !== at)
+    return problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: ${backup.destination}, not on ${item.node.name}`, {
+      objects,
+    });
+  if (!saved || saved.definitionOnly)
+    return problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: the backup has its definition only`, { objects });
+  try {
+    const names = restoreNames(
+      saved.source,
+      stagingName(item).table,
+      backup.tables.map((table) => table.source),
+    );
+    return { repository: backup.repository, backup: backup.name, names, counted: saved.counted ?? null };
+  } catch (error) {
+    if (!(error instanceof RecoveryError)) throw error;
+    return problem(error.code, error.message, { objects });
+  }
 }
 
 /**
@@ -369,7 +438,8 @@ function authorityOf(
   if (withParts.length === 0) {
     // Nobody has parts: the node whose backup it is goes first, else the first one that restores.
     const restoring = drafts.filter((item) => item.action === 'restore-from-backup');
-    const first = restoring[0];
+    const at = input.backups.get(shard)?.node;
+    const first = restoring.find((item) => item.node.name === at) ?? restoring[0];
     for (const item of restoring) {
       if (item === first) continue;
       item.situation = 'replica-lost';
@@ -383,7 +453,7 @@ function authorityOf(
   const decision = chooseAuthority(
     candidates.map((item) => ({
       replica: item.node.name,
-      digest: item.expected ?? NO_PARTS,
+      digest: { ...(item.expected ?? NO_PARTS), digest: item.identity },
       parts: lists?.get(item.node.name) ?? null,
     })),
   );

@@ -27,8 +27,8 @@ function twinEngine(definition: TableDefinition): string {
   return `MergeTree(${own.slice(0, granularity + 1).join(', ')})`;
 }
 
-export function createTwin(role: 'making' | 'staging', definition: TableDefinition): string {
-  return `CREATE TABLE ${quoteTable(cloneName(role, definition))} ${columnsOf(definition)} ENGINE = ${twinEngine(definition)}`;
+export function createTwin(name: TableName, definition: TableDefinition): string {
+  return `CREATE TABLE ${quoteTable(name)} ${columnsOf(definition)} ENGINE = ${twinEngine(definition)}`;
 }
 
 /** Hard links, and safe to repeat: ATTACH PARTITION … FROM is not, it refuses parts that are alike. */

@@ -86,9 +86,9 @@ export function stagingName(name: TableName): TableName {
   return cloneName('staging', name);
 }
 
-/** An empty twin for RESTORE. */
-export function createStaging(definition: TableDefinition): string {
-  return `CREATE TABLE ${quoteTable(cloneName('staging', definition))} ${columnsOf(definition)} ${twinClause(definition)}`;
+/** An empty twin for RESTORE, or for clickhouse-backup under the name that it can map to. */
+export function createStaging(definition: TableDefinition, name = stagingName(definition)): string {
+  return `CREATE TABLE ${quoteTable(name)} ${columnsOf(definition)} ${twinClause(definition)}`;
 }
 
 /** A Log-family table has no parts to clone: it is restored as a whole beside, with its old UUID, and renamed into place. */
@@ -173,6 +173,9 @@ export const dropReplica = (replica: string, tablePath: string) =>
 export function restoreTable(source: TableName, staging: TableName, destination: string, id: string): string {
   return `RESTORE TABLE ${quoteTable(source)} AS ${quoteTable(staging)} FROM ${destination} SETTINGS allow_different_table_def = 1, id = ${literal(id)} ASYNC`;
 }
+
+export const renameToStaging = (from: TableName, name: TableName) =>
+  `RENAME TABLE ${quoteTable(from)} TO ${quoteTable(stagingName(name))}`;
 
 /** Rows of a Log-family table come back as a whole: restored beside, then renamed into place. */
 export function promoteByRename(name: TableName): string {

@@ -116,8 +116,8 @@ describe('a restore', () => {
   });
 
   it('waits while another operation runs', async () => {
-    let busy = 2;
-    const server = await fake((url) => (isRestore(url) && busy-- > 0 ? locked : undefined));
+    let left = 2;
+    const server = await fake((url) => (isRestore(url) && left-- > 0 ? locked : undefined));
     await api(server.url).startRestore(order);
     expect(server.posts()).toBe(3);
     expect(await api(server.url).restore(order.id)).toMatchObject({ state: 'running' });
@@ -128,6 +128,33 @@ describe('a restore', () => {
     const error = await failure(api(server.url).startRestore(order, { busyDeadlineMs: 250 }));
     expect(error).toMatchObject({ code: 'BACKUP_BUSY' });
     expect(server.rows).toEqual([]);
+  });
+
+  it('is not sent while something else runs, also where that is allowed, and says what', async () => {
+    const server = await fake();
+    server.rows.push({ command: 'create nightly', status: 'in progress', operation_id: '1' });
+    const error = await failure(api(server.url).startRestore(order, { busyDeadlineMs: 250 }));
+    expect(error).toMatchObject({ code: 'BACKUP_BUSY' });
+    expect(error.message).toContain('create nightly');
+    expect(server.posts()).toBe(0);
+    server.rows[0]!.command = 'watch';
+    await api(server.url).startRestore(order);
+    expect(server.posts()).toBe(1);
+  });
+
+  it('that meets a lock file left behind is BACKUP_BUSY, and names the file', async () => {
+    const text = 'another clickhouse-backup `restore` command is already running 2026 (pid=1, pidPath=/tmp/x.pid)';
+    const server = await fake((url) =>
+      isRestore(url)
+        ? (request, response, where) => {
+            server.accept(request, response, where);
+            Object.assign(server.rows.at(-1)!, { status: 'error', error: text });
+          }
+        : undefined,
+    );
+    const error = await failure(api(server.url).startRestore(order, { busyDeadlineMs: 250 }));
+    expect(error).toMatchObject({ code: 'BACKUP_BUSY' });
+    expect(error.message).toContain('/tmp/x.pid');
   });
 
   it('that met the lock file of another restore is sent again', async () => {

@@ -4,7 +4,10 @@ import { NO_PARTS, sameParts, type PartsDigest } from '../../src/domain/inventor
 
 const full: PartsDigest = { parts: 4, rows: 400, digest: '4444' };
 const half: PartsDigest = { parts: 2, rows: 200, digest: '2222' };
-const goal: Goal = { replicated: true, source: 'table', convertible: true, statementDeadlineSeconds: 60 };
+const goal: Goal = {
+  ...{ replicated: true, source: 'table', method: 'restore-replica', standing: true, convertible: true },
+  ...{ fetches: null, statementDeadlineSeconds: 60 },
+};
 
 function see(
   change: Partial<Omit<Observation, 'table' | 'keeper'>> & {
@@ -16,13 +19,15 @@ function see(
     running: null,
     clone: full,
     making: null,
+    held: null,
+    next: null,
     embedded: true,
     ...change,
     table: { state: 'replicated', parts: full, readonly: true, sessionExpired: false, ...change.table },
     keeper:
       change.keeper === null
         ? null
-        : { replicaPathExists: false, heldByOther: false, partsAgree: null, ...change.keeper },
+        : { replicaPathExists: false, heldByOther: false, partsAgree: null, stalePeers: false, ...change.keeper },
   };
 }
 
@@ -254,17 +259,14 @@ function* everyCase(): Generator<[Observation, Goal]> {
                         for (const replicated of BOOLEANS) {
                           // A plain item is planned for tables that are not replicated, and without a Keeper.
                           if (!replicated && (keeper !== null || state === 'replicated')) continue;
-                          yield [
-                            {
-                              running,
-                              table: { state, parts, readonly, sessionExpired },
-                              keeper,
-                              clone,
-                              making,
-                              embedded,
-                            },
-                            { replicated, source, convertible, statementDeadlineSeconds: 60 },
-                          ];
+                          const seen: Observation = {
+                            ...{ running, table: { state, parts, readonly, sessionExpired }, keeper },
+                            ...{ clone, making, held: null, next: null, embedded },
+                          };
+                          // Only a live server fetches, and only what is replicated.
+                          const fetching = replicated && !embedded && !running && source === 'table';
+                          for (const fetches of fetching ? ([null, half, 'live'] as const) : [null])
+                            yield [seen, { ...goal, replicated, source, convertible, fetches }];
                         }
 }
 
@@ -272,7 +274,9 @@ function* everyKeeper(): Generator<Observation['keeper']> {
   yield null;
   for (const replicaPathExists of BOOLEANS)
     for (const heldByOther of BOOLEANS)
-      for (const partsAgree of [null, false, true]) yield { replicaPathExists, heldByOther, partsAgree };
+      for (const partsAgree of [null, false, true])
+        for (const stalePeers of replicaPathExists ? [false] : BOOLEANS)
+          yield { replicaPathExists, heldByOther, partsAgree, stalePeers };
 }
 
 const REBUILDS = ['detach', 'drop-replica', 'attach-not-replicated', 'create-plain', 'replace-partitions', 'convert'];
@@ -323,6 +327,7 @@ const RULES: [rule: string, allowed: (step: Step, seen: Observation, goal: Goal)
     'done: attached as wanted, exactly the clone’s parts, registered, writable where it can be',
     (step, seen, wanted) =>
       step.do !== 'done' ||
+      wanted.fetches !== null ||
       (seen.clone !== null &&
         sameParts(seen.clone, seen.table.parts) &&
         (wanted.replicated
@@ -331,6 +336,23 @@ const RULES: [rule: string, allowed: (step: Step, seen: Observation, goal: Goal)
             seen.keeper.partsAgree !== false &&
             (seen.embedded || !seen.table.readonly)
           : seen.table.state === 'plain')),
+  ],
+  [
+    'done, where it fetches: registered, writable, all of what the first one has',
+    (step, seen, wanted) =>
+      step.do !== 'done' ||
+      wanted.fetches === null ||
+      (seen.table.state === 'replicated' &&
+        seen.keeper?.replicaPathExists === true &&
+        !seen.table.readonly &&
+        (wanted.fetches === 'live' ? seen.keeper.partsAgree === true : sameParts(seen.table.parts, wanted.fetches))),
+  ],
+  [
+    'stale registrations go before it registers, and only then',
+    (step, seen) =>
+      (step.do !== 'restore-replica' || !seen.keeper?.stalePeers) &&
+      (step.do !== 'drop-peers' ||
+        (seen.keeper?.stalePeers === true && !seen.keeper.replicaPathExists && !seen.keeper.heldByOther)),
   ],
   [
     'SYSTEM RESTORE REPLICA: complete, read-only, path absent',
@@ -406,6 +428,8 @@ interface Model {
   /** A live server that has found out that its path is there. */
   writable: boolean;
   expired: boolean;
+  /** Dead registrations of others, on the path that this one goes first on. */
+  peers: boolean;
   /** What must be there in the end. */
   truth: string;
 }
@@ -433,9 +457,12 @@ function observe(model: Model, running: Observation['running'] = null): Observat
       replicaPathExists: model.path === 'full',
       heldByOther: false,
       partsAgree: replicated && model.path === 'full' ? model.agree : null,
+      stalePeers: model.path !== 'full' && model.peers,
     },
     clone: model.clone === null ? null : digestOf(model.clone),
     making: model.making === null ? null : digestOf(model.making),
+    held: null,
+    next: null,
     embedded: !model.live,
   };
 }
@@ -472,6 +499,7 @@ function effects(model: Model, step: Step): Model[][] {
       return [[{ ...model, making: null, clone: model.making }]];
     case 'restore-replica':
       must(model.table === 'replicated' && model.path !== 'full' && !(model.live && model.writable), 'RESTORE (36)');
+      must(!model.peers, 'to attach anything beside other registrations');
       // Every part goes to detached/, the path is made, then they come back one by one, on the disk first.
       return permutations(model.active).map((order) => {
         const empty: Model = { ...model, active: '', agree: true };
@@ -525,10 +553,16 @@ function effects(model: Model, step: Step): Model[][] {
         ],
       ];
     case 'wait':
-      return [[step.why === 'session-expired' ? { ...model, expired: false } : { ...model, writable: true }]];
+      if (step.why === 'session-expired') return [[{ ...model, expired: false }]];
+      return [[{ ...model, writable: step.why !== 'becoming-readonly' }]];
+    case 'drop-peers':
+      must(model.path !== 'full', 'none: it would drop the peers of a replica that is registered');
+      return [[{ ...model, peers: false }]];
     case 'done':
     case 'refuse':
       return [];
+    default:
+      throw new Error(`${step.do} is of the other method`);
   }
 }
 
@@ -550,14 +584,10 @@ function* startStates(): Generator<Model> {
               for (const writable of live && table === 'replicated' ? BOOLEANS : [false])
                 for (const expired of table === 'replicated' ? BOOLEANS : [false]) {
                   const node = {
-                    table,
-                    active: table === 'missing' ? '' : active,
-                    path,
-                    agree,
-                    live,
-                    writable,
-                    expired,
+                    ...{ table, active: table === 'missing' ? '' : active, path, agree },
+                    ...{ live, writable, expired, peers: false },
                   };
+                  yield { ...node, truth, clone: truth, making: null, peers: true };
                   for (const making of [null, '', 'ab']) yield { ...node, truth, clone: truth, making };
                   // Without a clone, the table is what there is: it must come through as it stands.
                   for (const making of [null, '', active, 'ab'])
@@ -645,7 +675,7 @@ describe('the attempt table under crashes', () => {
       for (const making of [null, '', 'aabc']) {
         const model: Model = {
           ...{ table, active: '', path, agree: true, clone: null, making, truth: 'aabc' },
-          ...{ live: false, writable: false, expired: false },
+          ...{ live: false, writable: false, expired: false, peers: false },
         };
         expect(decideAttempt(observe(model), goal)).toMatchObject({ do: 'refuse', code: 'HALF_RESTORED_NO_BASELINE' });
       }
@@ -654,9 +684,7 @@ describe('the attempt table under crashes', () => {
   it('with an explicit path: done, restored or refused, never rebuilt', () => {
     for (const model of reached.values()) {
       const { do: step } = decideAttempt(observe(model), { ...goal, convertible: false });
-      expect(['done', 'wait', 'refuse', 'restore-replica', 'make-clone', 'complete-clone', 'drop-making']).toContain(
-        step,
-      );
+      expect(REBUILDS).not.toContain(step);
     }
   });
 });

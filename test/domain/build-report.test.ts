@@ -22,6 +22,7 @@ function item(table: string, action: Action, change: Partial<PlanItem> = {}): Pl
       authority: true,
       replicated: true,
     },
+    ...{ method: 'restore-replica', standing: true, fetches: null },
     ...{
       situation: 'keeper-metadata-lost',
       expected: { parts: 3, rows: 30, digest: '33' },

@@ -1,10 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  definitionOf,
-  parseClickHouseBackup,
-  restoreNames,
-  toBackupContents,
-} from '../../src/domain/clickhouse-backup.js';
+import { restoreNames } from '../../src/domain/clickhouse-backup-names.js';
+import { definitionOf, parseClickHouseBackup, toBackupContents } from '../../src/domain/clickhouse-backup.js';
 import { cloneName } from '../../src/domain/names.js';
 
 const head = (tables: { database: string; table: string }[], more: object = {}) =>
@@ -64,7 +60,11 @@ describe('the JSON of a backup', () => {
       head([t, log, view], { functions: [{ name: 'f', create_query: 'CREATE FUNCTION f …' }], required_backup: 'b0' }),
     );
     expect(manifest).toMatchObject({ requiredBackup: 'b0', serverVersion: '18.16.1', functions: ['f'] });
-    const contents = toBackupContents(manifest, { repository: 'cb', destination: "clickhouse-backup 'b1' on a" });
+    const contents = toBackupContents(manifest, {
+      repository: 'cb',
+      node: 'a',
+      destination: "clickhouse-backup 'b1' on a",
+    });
     expect(contents).toMatchObject({
       evidence: 'backup',
       repository: 'cb',
@@ -104,7 +104,7 @@ describe('the JSON of a backup', () => {
   it('says when there is only the definition', () => {
     const { parts: _, ...bare } = t;
     const contents = (table: object) =>
-      toBackupContents(parse([table]), { repository: 'cb', destination: '' }).tables[0];
+      toBackupContents(parse([table]), { repository: 'cb', node: 'a', destination: '' }).tables[0];
     expect(contents({ ...bare, metadata_only: true })).toMatchObject({ definitionOnly: true });
     expect(contents({ ...t, metadata_only: true })).toMatchObject({ definitionOnly: true });
     // An empty table, on the other hand, was saved whole.
@@ -113,7 +113,7 @@ describe('the JSON of a backup', () => {
 
   it('gives no bytes where the restored ones would differ', () => {
     const counted = (more: object) =>
-      toBackupContents(parse([{ ...t, ...more }]), { repository: 'cb', destination: '' }).tables[0]!.counted;
+      toBackupContents(parse([{ ...t, ...more }]), { repository: 'cb', node: 'a', destination: '' }).tables[0]!.counted;
     expect(counted({})).toEqual({ parts: 3, rows: null, bytes: 1000 });
     expect(counted({ mutations: [{ mutation_id: '1', command: 'DELETE WHERE 1' }] })).toMatchObject({ bytes: null });
     expect(counted({ parts: { a: [{ name: 'all_0_0_0', required: true }] } })).toMatchObject({ parts: 1, bytes: null });

@@ -61,7 +61,7 @@ function facts(
               tablePathExists: true,
               replicaPathExists: true,
             },
-            ...{ activeReplicas: [], partsInKeeper: 2, partsAgree: true, missingLocally: 0 },
+            ...{ replicas: ['r1'], activeReplicas: [], partsInKeeper: 2, partsAgree: true, missingLocally: 0 },
             ...change.keeper,
           },
   };
@@ -69,6 +69,7 @@ function facts(
 const GONE: Partial<KeeperReplicaFacts> = {
   tablePathExists: false,
   replicaPathExists: false,
+  replicas: [],
   partsInKeeper: null,
   partsAgree: null,
 };

@@ -15,6 +15,9 @@ function item(change: Partial<PlanItem> = {}): PlanItem {
     action: 'restore-replica',
     authority: true,
     replicated: true,
+    method: 'restore-replica',
+    standing: true,
+    fetches: null,
     expected: { parts: 1, rows: 2000, digest: '1' },
     keeperPath: null,
     uuid: '',
@@ -25,7 +28,10 @@ function item(change: Partial<PlanItem> = {}): PlanItem {
 }
 
 function plan(change: Partial<Plan> = {}): Plan {
-  const onNode = { embedded: false, version: '26.7', strategy: 'restore', databases: [] };
+  const onNode = {
+    ...{ embedded: false, version: '26.7', method: 'restore-replica' as const },
+    ...{ strategy: 'restore', databases: [] },
+  };
   return {
     cluster: 'prod',
     hash: 'f'.repeat(64),

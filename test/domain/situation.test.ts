@@ -14,6 +14,7 @@ const keeper: KeeperReplicaFacts = {
   replicaName: 'r1',
   tablePathExists: true,
   replicaPathExists: true,
+  replicas: ['r1'],
   activeReplicas: [],
   partsInKeeper: 3,
   partsAgree: true,

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClickHouseBackupRepository } from '../../src/adapters/backups/clickhouse-backup.js';
 import { createNode, type ClosableNode } from '../../src/adapters/clickhouse/client.js';
-import { restoreNames, toBackupContents } from '../../src/domain/clickhouse-backup.js';
+import { restoreNames } from '../../src/domain/clickhouse-backup-names.js';
+import { toBackupContents } from '../../src/domain/clickhouse-backup.js';
 import { parseReplicatedEngine } from '../../src/domain/ddl.js';
 import { cloneName, quoteTable, type TableName } from '../../src/domain/names.js';
 import type { BackupOperation, ClickHouseBackup, ClickHouseBackupManifest } from '../../src/ports.js';
@@ -62,7 +63,7 @@ const DATA = [
   'CREATE MATERIALIZED VIEW db.mv ENGINE = SummingMergeTree ORDER BY a AS SELECT a, count() AS n FROM db.`we?rd é.1` GROUP BY a',
 ];
 
-const contents = () => toBackupContents(manifest, { repository: 'cb', destination: 'b1' });
+const contents = () => toBackupContents(manifest, { repository: 'cb', node: 'a', destination: 'b1' });
 const tableOf = (table: string) => contents().tables.find((each) => each.table === table)!;
 
 /** Makes the plain twin that the data goes into. */

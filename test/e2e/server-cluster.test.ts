@@ -1,5 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { stringify } from 'yaml';
+import { probeCapabilities } from '../support/capabilities.js';
+import { startEmbeddedCluster } from '../support/embedded-cluster.js';
+import { connectExternalCluster } from '../support/external-cluster.js';
 import { createLiveDataset, LIVE_REPLICATED_TABLES } from '../support/live-dataset.js';
 import { compareSnapshots, takeSnapshot, type JudgedCluster } from '../support/oracle.js';
 import { scratchDir, waitFor, type ScratchDir } from '../support/processes.js';
@@ -188,5 +193,67 @@ describe('ClickHouse servers, 2 shards x 2 replicas', () => {
     cluster.wipeNodeData(3);
     await cluster.startNode(3);
     expect(await ask(3, `SELECT count() FROM system.tables WHERE database = 'shop'`)).toBe('0');
+  });
+});
+
+describe('a cluster that somebody else runs', () => {
+  it('is asked with its account, and broken by its commands', async () => {
+    const dir = scratchDir('tcr-external');
+    const ensemble = await startEnsemble({ dir: dir.path, size: 1 });
+    vi.stubEnv('TCR_TEST_PASSWORD', `p<&"'`);
+    const account = { user: 'recovery', password: `p<&"'`, passwordEnv: 'TCR_TEST_PASSWORD' };
+    const servers = await startServerCluster({
+      dir: dir.path,
+      keeperHosts: ensemble.hosts,
+      shards: 1,
+      clusterName: 'theirs',
+      ...account,
+    });
+    try {
+      const recoveryYaml = join(dir.path, 'recovery.yaml');
+      writeFileSync(recoveryYaml, stringify(servers.config));
+      const commandsYaml = join(dir.path, 'commands.yaml');
+      const pids = Object.fromEntries(servers.nodes.map(({ name, pid }) => [name, { kill: `kill -9 ${pid}` }]));
+      // Started again by this test: a child of the command would outlive it.
+      writeFileSync(commandsYaml, stringify({ nodes: pids, commands: { start: 'echo {node} >> started' } }));
+      const cluster = await connectExternalCluster({ recoveryYaml, commandsYaml });
+      expect(cluster).toMatchObject({ provider: 'external', clusterName: 'theirs', keeperHosts: ensemble.hosts });
+      expect(cluster.capabilities).toEqual(servers.capabilities);
+
+      await createLiveDataset(cluster.nodes, { clusterName: cluster.clusterName });
+      const judged = { nodes: cluster.nodes, keeperHosts: cluster.keeperHosts, live: true };
+      const before = await takeSnapshot(judged);
+      expect(compareSnapshots(before, before)).toEqual([]);
+      await expect(cluster.wipeNodeData(1)).rejects.toThrow('s01r2 is running');
+      await cluster.killNode(1);
+      await waitFor(() => !servers.nodes[1]!.running, { what: 'the node to end', deadlineMs: 10_000 });
+      await expect(cluster.stopNode(1)).rejects.toThrow('does not say how to stop s01r2');
+      const started = cluster.startNode(1);
+      const wasAsked = () => existsSync(join(dir.path, 'started'));
+      await waitFor(wasAsked, { what: 'the command', deadlineMs: 10_000 });
+      expect(readFileSync(join(dir.path, 'started'), 'utf8')).toBe('s01r2\n');
+      await servers.startNode(1);
+      await started;
+    } finally {
+      vi.unstubAllEnvs();
+      await servers.killAll();
+      await ensemble.stop();
+      dir.remove();
+    }
+  });
+});
+
+describe('the probe', () => {
+  it('finds the modern statements where they are', async () => {
+    const dir = scratchDir('tcr-probe');
+    const embedded = await startEmbeddedCluster({ dir: dir.path, keeperHosts: [], shards: 1 });
+    try {
+      const probed = await probeCapabilities(embedded.nodes);
+      for (const capability of embedded.capabilities) expect(probed).toContain(capability);
+      expect(embedded.capabilities).not.toContain('liveReplication');
+    } finally {
+      await embedded.killAll();
+      dir.remove();
+    }
   });
 });

@@ -10,7 +10,13 @@ export interface LiveDatasetOptions {
   clusterName: string;
   /** Above every table's own path. @default '/clickhouse/tables/{shard}' */
   keeperPrefix?: string;
+  /** `small`: three tables, nothing but them. @default 'full' */
+  size?: 'small' | 'full';
 }
+
+const SMALL = ['shop.orders', 'shop.customers', 'shop.states'];
+const tablesOf = ({ size }: LiveDatasetOptions) =>
+  size === 'small' ? TABLES.filter(({ name }) => SMALL.includes(name)) : TABLES;
 
 interface LiveTable {
   /** Quoted. */
@@ -200,11 +206,12 @@ export async function createLiveDataset(nodes: readonly TestNode[], options: Liv
 async function fillShard(replicas: Runner[], seed: number, options: LiveDatasetOptions): Promise<void> {
   // One after the other: the first replica creates the path, the others join it.
   for (const replica of replicas) await createTables(replica, options);
-  for (const table of TABLES) {
+  for (const table of tablesOf(options)) {
     for (const [i, select] of table.inserts(seed).entries())
       await replicas[i % replicas.length]?.run(`INSERT INTO ${table.name} ${select}`);
   }
   await Promise.all(replicas.map(sync));
+  if (options.size === 'small') return;
   for (const [i, replica] of replicas.entries()) {
     // What is not replicated differs from node to node.
     await replica.run(`INSERT INTO shop.local SELECT number * ${seed * 10 + i} FROM numbers(100)`);
@@ -220,16 +227,18 @@ async function sync(replica: Runner): Promise<void> {
     await replica.run(`SYSTEM SYNC REPLICA ${ident(database)}.${ident(table)}`);
 }
 
-async function createTables(replica: Runner, { clusterName, keeperPrefix }: LiveDatasetOptions): Promise<void> {
+async function createTables(replica: Runner, options: LiveDatasetOptions): Promise<void> {
+  const { clusterName, keeperPrefix } = options;
   const prefix = keeperPrefix ?? '/clickhouse/tables/{shard}';
   const replicated = (engine: string, path: string, more?: string) =>
     `Replicated${engine}('${prefix}/${path}', '{replica}'${more === undefined ? '' : `, ${more}`})`;
   for (const database of LIVE_DATABASES) await replica.run(`CREATE DATABASE ${ident(database)}`);
-  for (const table of TABLES) {
+  for (const table of tablesOf(options)) {
     const engine = replicated(table.engine, table.path, table.engineArguments);
     const settings = table.unmergeable ? UNMERGEABLE : '';
     await replica.run(`CREATE TABLE ${table.name} (${table.columns}) ENGINE = ${engine} ${table.layout}${settings}`);
   }
+  if (options.size === 'small') return;
   await replica.run(
     'CREATE MATERIALIZED VIEW shop.to_hourly TO shop.hourly AS SELECT toStartOfHour(at) AS at, count() AS n FROM shop.orders GROUP BY at',
   );

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { RecoveryError } from '../../domain/errors.js';
@@ -27,6 +28,8 @@ const BUSY_DEADLINE_MS = 600_000;
 /** Other operations take minutes; a restore that waits for ours should not wait much longer than it. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
+/** Within a millisecond, as seen; later it shows in the state of the restore. */
+const LOCK_FILE_MS = 30;
 const LOCKED = 423;
 
 const listedRow = z.object({
@@ -95,24 +98,25 @@ export function createClickHouseBackup(connection: ClickHouseBackupConnection): 
     const deadline = performance.now() + busyDeadlineMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       // Never twice: another worker may have sent it, or we did and the answer was lost.
-      const known = await restore(order.id, { signal });
-      if (known.cancelled || (known.state !== 'unknown' && known.state !== 'busy')) return;
-      const locked = known.state === 'busy' ? await runsAnything(signal) : false;
-      if (!locked) {
-        const sent = await send(request, order.id, signal);
-        if (sent === 'started') return;
+      if (isKnown(await restore(order.id, { signal }))) return;
+      let running = await runningCommands(signal);
+      if (running.length === 0 && (await send(request, order.id, signal)) === 'started') {
+        // Its lock file is looked at after the answer.
+        await delay(LOCK_FILE_MS, undefined, { signal });
+        const started = await restore(order.id, { signal });
+        if (started.state !== 'busy') return;
+        running = [started.error];
       }
       if (performance.now() + pauseMs > deadline)
-        throw new RecoveryError(
-          'BACKUP_BUSY',
-          `node ${node}: clickhouse-backup was busy for ${Math.round(busyDeadlineMs / 1000)} s${known.error && `: ${known.error}`}`.slice(
-            0,
-            500,
-          ),
-          { objects: [node] },
-        );
+        throw busy(running[0] ?? 'it answers 423 (does it run with --watch?)', busyDeadlineMs);
       await delay(pauseMs, undefined, { signal });
     }
+  }
+
+  function busy(what: string, busyDeadlineMs: number): RecoveryError {
+    const seconds = Math.round(busyDeadlineMs / 1000);
+    const message = `node ${node}: clickhouse-backup is busy for more than ${seconds} s: ${what}`;
+    return new RecoveryError('BACKUP_BUSY', message.slice(0, 500), { objects: [node] });
   }
 
   async function send(request: ApiCall, id: string, signal?: AbortSignal): Promise<'started' | 'busy'> {
@@ -137,15 +141,21 @@ export function createClickHouseBackup(connection: ClickHouseBackupConnection): 
     throw unexpected(node, answer);
   }
 
-  async function runsAnything(signal?: AbortSignal): Promise<boolean> {
+  /** What runs, but for lists, which nobody waits for. With `allow_parallel` mappings of parallel restores would mix. */
+  async function runningCommands(signal?: AbortSignal): Promise<string[]> {
     const answer = await call({ method: 'GET', path: '/backup/actions', query: [['filter', 'in progress']], signal });
-    return rowsOf(node, answer, actionRow).some((row) => row.status === 'in progress');
+    return rowsOf(node, answer, actionRow)
+      .filter((row) => row.status === 'in progress' && !/^(list|watch)\b/.test(row.command))
+      .map((row) => tidyMessage(row.command, [connection.password?.() ?? '']));
   }
 
   return {
     node,
     list,
-    manifest: async (backup) => (metadata === undefined ? null : readMetadata(metadata, backup, node)),
+    manifest: async (backup, folder) => {
+      if (metadata !== undefined) return readMetadata(metadata, backup, node);
+      return folder !== undefined && existsSync(folder) ? readMetadata(folder, backup, node) : null;
+    },
     startRestore,
     restore,
   };
@@ -175,6 +185,11 @@ const marker = (id: string) => `_ch_recover_${id}`;
 
 function checkId(id: string): void {
   if (!/^[A-Za-z0-9_]{8,100}$/.test(id)) throw new RecoveryError('INTERNAL', 'the id of a restore is not a word');
+}
+
+/** Started before by somebody: it may be under way, or have ended in whatever way. */
+function isKnown({ state, cancelled }: BackupOperation): boolean {
+  return cancelled || (state !== 'unknown' && state !== 'busy');
 }
 
 /** Its own lock, a file in its TMPDIR with a process id: another restore of the same backup runs, or is believed to. */
