@@ -51,7 +51,7 @@ export function createActivities(ports: Ports) {
       }));
     },
     async planRecovery(request: RecoveryRequest): Promise<Plan> {
-      return step(request.cluster, () => planRecovery(ports, request));
+      return step(request.cluster, (context) => planRecovery(ports, request, context));
     },
     async fenceNode({ run, node }: { run: Run; node: NodeRef }): Promise<{ streamingTables: number }> {
       return step(run.cluster, (context) => raiseFence(ports.cluster(run.cluster).node(node.name), run, context));

@@ -14,21 +14,47 @@ import { inspectClickHouseBackup } from './clickhouse-backup.js';
 import { inspectBackup, resolveBackup } from './inspect-backup.js';
 import { inLanes, keeperFacts, observeNode } from './observe-node.js';
 import * as queries from './queries.js';
+import { detachedContext, pause, type StepContext } from './runtime.js';
 
 /** Looks at every node, the Keeper and the backup, and plans. Reads only, but for mounting the backup. */
-export async function planRecovery(ports: Ports, request: RecoveryRequest): Promise<Plan> {
+export async function planRecovery(
+  ports: Ports,
+  request: RecoveryRequest,
+  context: StepContext = detachedContext(),
+): Promise<Plan> {
   const cluster = ports.cluster(request.cluster);
   // An unreachable ensemble is not a lost one: find out before anything is compared with it.
   await cluster.keeper.exists('/');
-  const nodes = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
-  const backups =
-    request.backup === undefined
-      ? new Map<string, BackupContents>()
-      : await inspectBackups(ports, cluster, request.backup, nodes);
-  const partLists = await fetchPartLists(cluster, nodes);
-  const absentPaths = await fetchAbsentPaths(cluster, nodes, backups);
-  const plan = makePlan({ request, nodes, backups, partLists, absentPaths });
-  return { ...plan, hash: ports.sha256(JSON.stringify(plan)) };
+  let backups: Map<string, BackupContents> | null = null;
+  const deadline = performance.now() + cluster.policy.sessionTimeoutSeconds * 1000;
+  for (;;) {
+    const nodes = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
+    backups ??=
+      request.backup === undefined
+        ? new Map<string, BackupContents>()
+        : await inspectBackups(ports, cluster, request.backup, nodes);
+    const partLists = await fetchPartLists(cluster, nodes);
+    const absentPaths = await fetchAbsentPaths(cluster, nodes, backups);
+    const plan = makePlan({ request, nodes, backups, partLists, absentPaths });
+    if (isSettled(plan, nodes) || performance.now() > deadline)
+      return { ...plan, hash: ports.sha256(JSON.stringify(plan)) };
+    context.progress({ waiting: 'for sessions in ZooKeeper to expire' });
+    await pause(POLL_MS, context.signal);
+    context.assertFresh();
+  }
+}
+
+const POLL_MS = 1_000;
+
+/**
+ * Sessions take their time: that of a server that was killed outlives it, and its replica looks alive; a server that
+ * lost its own is read-only until it has the next, though nothing else is wrong with it.
+ */
+function isSettled(plan: Omit<Plan, 'hash'>, nodes: NodeFacts[]): boolean {
+  const reconnecting = nodes.some(
+    ({ embedded, tables }) => !embedded && tables.some((table) => table.readonly && table.keeper?.replicaPathExists),
+  );
+  return !reconnecting && !plan.items.some((item) => item.problem?.code === 'REPLICA_ACTIVE');
 }
 
 async function inspectBackups(

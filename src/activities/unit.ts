@@ -379,8 +379,8 @@ export async function advance(
   }
 }
 
-/** An ephemeral `is_active` of a server that was killed stays until its session times out: give it that long. */
-const SESSION_TIMEOUT_SECONDS = 60;
+/** A server looks at its session every 10 s or so, whatever the time-out. */
+const MIN_SESSION_SECONDS = 60;
 /** A table that does not renew its session by itself is asked to, once. */
 const RESTART_REPLICA_AFTER_SECONDS = 15;
 
@@ -427,13 +427,15 @@ class Patience {
     const table = `${name} on ${this.unit.item.node.name}`;
     const objects = [name];
     if (step.do === 'refuse') {
-      if (seconds > SESSION_TIMEOUT_SECONDS) throw new RecoveryError(step.code, `${table}: ${step.why}`, { objects });
+      // The `is_active` of a server that was killed stays until its session times out.
+      if (seconds > this.goal.sessionTimeoutSeconds)
+        throw new RecoveryError(step.code, `${table}: ${step.why}`, { objects });
       return;
     }
     const limit =
       step.why === 'statement-running' || step.why === 'catching-up'
         ? this.goal.statementDeadlineSeconds
-        : SESSION_TIMEOUT_SECONDS;
+        : Math.max(this.goal.sessionTimeoutSeconds, MIN_SESSION_SECONDS);
     if (seconds <= limit) return;
     if (step.why === 'statement-running')
       throw new RecoveryError('STATEMENT_HUNG', `${table}: our statement does not return`, { objects });

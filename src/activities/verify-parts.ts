@@ -29,6 +29,7 @@ export function goalOf(item: PlanItem, policy: Policy): Goal {
     convertible: item.convertible,
     fetches: item.fetches,
     statementDeadlineSeconds: policy.statementDeadlineSeconds,
+    sessionTimeoutSeconds: policy.sessionTimeoutSeconds,
   };
 }
 

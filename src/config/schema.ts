@@ -41,6 +41,7 @@ const policySchema = z
     unavailableDeadlineSeconds: count(MAX_SECONDS),
     statementDeadlineSeconds: count(MAX_SECONDS),
     heartbeatTimeoutSeconds: count(3_600).describe('without a heartbeat for so long, another worker takes over'),
+    sessionTimeoutSeconds: count(3_600).describe('longest session of a ClickHouse server in ZooKeeper'),
     resolveTimeoutSeconds: count(MAX_SECONDS),
   } satisfies Record<keyof Policy, z.ZodType>)
   .partial();

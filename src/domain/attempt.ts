@@ -47,6 +47,7 @@ export interface Goal {
    */
   fetches: PartsDigest | 'live' | null;
   statementDeadlineSeconds: number;
+  sessionTimeoutSeconds: number;
 }
 
 export type WaitReason =

@@ -54,7 +54,7 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
       databases: missingDatabases(node, items, input),
     })),
     items,
-    keeperState: keeperState(input),
+    keeperState: keeperState(input, items),
     warnings,
     refusals,
   };
@@ -320,6 +320,7 @@ function finishShardTable(
   input: PlanInput,
   warnings: string[],
 ): PlanItem[] {
+  refuseForeign(drafts);
   const withParts = drafts.filter(
     (item) => item.replicated && (item.action === 'restore-replica' || item.action === 'rebuild-from-clone'),
   );
@@ -356,6 +357,28 @@ function finishShardTable(
     const context = { definition, node, backup, left: leftBehind(keeper, decided) };
     return { ...decided, statements: node ? statementsOf(decided, { ...context, node }) : [] };
   });
+}
+
+/**
+ * A replica that is active on the path and is none of ours, or is ours by name while ours has lost its table: whoever
+ * joined the path would share its parts with that server. Then nobody of the shard does.
+ */
+function refuseForeign(drafts: Draft[]): void {
+  const healthy = drafts.filter((item) => item.action === 'none').map((item) => item.keeper?.replicaName);
+  const foreign = drafts
+    .flatMap((item) => item.keeper?.activeReplicas ?? [])
+    .filter((replica) => !healthy.includes(replica));
+  if (foreign.length === 0) return;
+  for (const item of drafts) {
+    if (!item.replicated || item.action === 'none' || item.action === 'needs-operator') continue;
+    item.situation = 'stale-path-live-replica';
+    item.action = 'needs-operator';
+    item.problem = problem(
+      'REPLICA_ACTIVE',
+      `${tableKey(item)}: replica ${foreign[0]} is active on its ZooKeeper path, in another server`,
+      { objects: [tableKey(item)] },
+    );
+  }
 }
 
 /** What a later replica fetches and must have in the end: what the first one has. */

@@ -18,6 +18,8 @@ export interface Policy {
   statementDeadlineSeconds: number;
   /** Seconds without a heartbeat after which a worker counts as dead and another takes over. @default 15 */
   heartbeatTimeoutSeconds: number;
+  /** Seconds that ZooKeeper may keep the session of a server that died: so long, a replica may look alive. @default 60 */
+  sessionTimeoutSeconds: number;
   /** Seconds to wait for `resolve` when tables failed and a person is there. @default 86_400 */
   resolveTimeoutSeconds: number;
 }
@@ -32,5 +34,6 @@ export const DEFAULT_POLICY: Policy = {
   unavailableDeadlineSeconds: 900,
   statementDeadlineSeconds: 3_600,
   heartbeatTimeoutSeconds: 15,
+  sessionTimeoutSeconds: 60,
   resolveTimeoutSeconds: 86_400,
 };

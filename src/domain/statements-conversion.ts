@@ -12,10 +12,13 @@ import { inheritedSettings, keys, PARTITION_PLACEHOLDER } from './statements.js'
 /** A merge has no inputs that small: the one limit counts while the pool is free, the other as it fills. TTL did not exist. */
 const UNMERGEABLE = 'max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1';
 
+/** Every insert is refused, 'Too many parts' (252): what it acknowledged would be moved aside with the table. */
+const CLOSED = 'parts_to_delay_insert = 0, parts_to_throw_insert = 0';
+
 /** Plain MergeTree, since a merge of it loses no row, with the keys of the original: parts move only between equals. */
-function twinEngine(definition: TableDefinition): string {
+function twinEngine(definition: TableDefinition, settings = UNMERGEABLE): string {
   if (storageClauses(definition.engineFull)['ORDER BY'] !== undefined)
-    return `MergeTree${keys(definition)} SETTINGS ${inheritedSettings(definition)}${UNMERGEABLE}`;
+    return `MergeTree${keys(definition)} SETTINGS ${inheritedSettings(definition)}${settings}`;
   // The syntax of before 1.1.54310, MergeTree(date, [sample,] key, granularity, …): another format of parts, no SETTINGS.
   const { args } = parseEngine(definition.engineFull);
   const own = tableKind(definition.engine) === 'replicated' ? args.slice(2) : args;
@@ -42,9 +45,13 @@ export function empty(role: CloneRole, name: TableName): string {
 
 export const detach = (name: TableName) => `DETACH TABLE ${quoteTable(name)}`;
 
-/** Rewrites the metadata of a detached table in an Ordinary database: the parts stay, the Keeper is left out. */
+/**
+ * Rewrites the metadata of a detached table in an Ordinary database: the parts stay, the Keeper is left out. It stands
+ * under its own name for a moment, so it takes no inserts; a table of the old engine syntax, which takes no settings,
+ * does, and is found out by its rows.
+ */
 export function attachPlain(definition: TableDefinition): string {
-  return `ATTACH TABLE ${quoteTable(definition)} ${columnsOf(definition)} ENGINE = ${twinEngine(definition)}`;
+  return `ATTACH TABLE ${quoteTable(definition)} ${columnsOf(definition)} ENGINE = ${twinEngine(definition, `${UNMERGEABLE}, ${CLOSED}`)}`;
 }
 
 export function moveAside(name: TableName): string {

@@ -192,7 +192,7 @@ class Recovery {
         'APPROVAL_TIMEOUT',
         `nobody approved plan ${plan.hash} in ${this.policy.approvalTimeoutSeconds} s`,
       );
-    else if (this.state.approval) this.approvedBy = `${this.state.approver()} (as stated)`;
+    else if (this.state.approval) this.approvedBy = `approved by ${this.state.approver()} (as stated)`;
   }
 
   /** Temporal's uniqueness of the child's id is the lock; it ends with this run, however that ends. */

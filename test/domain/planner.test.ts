@@ -1,126 +1,25 @@
 import { describe, expect, it } from 'vitest';
 import type { PartRef } from '../../src/domain/authority.js';
-import {
-  NO_PARTS,
-  tableKind,
-  type KeeperReplicaFacts,
-  type NodeFacts,
-  type PartsDigest,
-  type TableDefinition,
-  type TableFacts,
-} from '../../src/domain/inventory.js';
-import type { BackupContents, ManifestTable } from '../../src/domain/manifest.js';
-import { quote, quoteTable } from '../../src/domain/names.js';
+import { NO_PARTS, type NodeFacts } from '../../src/domain/inventory.js';
+import type { ManifestTable } from '../../src/domain/manifest.js';
+import { quote } from '../../src/domain/names.js';
 import { nothingToDo, workOf, type PlanItem } from '../../src/domain/plan.js';
 import { scopedKey, type PlanInput } from '../../src/domain/plan-input.js';
-import { absentKeeper, makePlan } from '../../src/domain/planner.js';
-
-const DEFAULT_PATH = '/clickhouse/tables/{uuid}/{shard}';
-const full: PartsDigest = { parts: 2, rows: 20, digest: '22' };
-const less: PartsDigest = { parts: 1, rows: 10, digest: '11' };
-
-function uuidOf(text: string): string {
-  const hex = [...text]
-    .map((char) => (char.codePointAt(0) ?? 0).toString(16))
-    .join('')
-    .slice(0, 12)
-    .padStart(12, '0');
-  return `3f2504e0-4f89-41d3-9a0c-${hex}`;
-}
-
-function definition(
-  database: string,
-  table: string,
-  engineFull = `ReplicatedMergeTree('${DEFAULT_PATH}', '{replica}') ORDER BY a`,
-): TableDefinition {
-  const uuid = uuidOf(table);
-  const name = { database, table };
-  return {
-    ...{ database, table, uuid, engine: /^\w+/.exec(engineFull)?.[0] ?? '', engineFull },
-    ...{ partitionKey: '', sortingKey: 'a', primaryKey: 'a', samplingKey: '' },
-    createQuery: `CREATE TABLE ${quoteTable(name)} UUID '${uuid}' (\`a\` Int32) ENGINE = ${engineFull}`,
-  };
-}
-
-function facts(
-  of: TableDefinition,
-  change: Partial<Omit<TableFacts, 'keeper'>> & { keeper?: Partial<KeeperReplicaFacts> | null } = {},
-): TableFacts {
-  const kind = tableKind(of.engine);
-  return {
-    ...{ definition: of, kind, parts: full, partitions: 1, detachedParts: 0, attachingParts: 0 },
-    ...{ readonly: true, sessionExpired: false, unsupported: '', clone: null },
-    ...change,
-    keeper:
-      kind !== 'replicated' || change.keeper === null
-        ? null
-        : {
-            ...{
-              tablePath: `/clickhouse/tables/${of.uuid}/01`,
-              replicaName: 'r1',
-              tablePathExists: true,
-              replicaPathExists: true,
-            },
-            ...{ replicas: ['r1'], activeReplicas: [], partsInKeeper: 2, partsAgree: true, missingLocally: 0 },
-            ...change.keeper,
-          },
-  };
-}
-const GONE: Partial<KeeperReplicaFacts> = {
-  tablePathExists: false,
-  replicaPathExists: false,
-  replicas: [],
-  partsInKeeper: null,
-  partsAgree: null,
-};
-
-function node(
-  name: string,
-  shard: string,
-  replica: string,
-  tables: TableFacts[],
-  change: Partial<NodeFacts> = {},
-): NodeFacts {
-  return {
-    ...{ node: { name, shard, replica }, version: '26.7', embedded: true, macros: { shard, replica } },
-    ...{
-      defaultReplicaPath: DEFAULT_PATH,
-      defaultReplicaName: '{replica}',
-      databases: [{ name: 'db', engine: 'Atomic' }],
-    },
-    ...{ pendingDropUuids: [], unfinishedRecovery: '', keeperState: [], tables },
-    ...change,
-  };
-}
-
-function saved(of: TableDefinition, parts: PartsDigest | null = full): ManifestTable {
-  return { ...of, parts, partitionIds: ['all'], source: { database: of.database, table: of.table } };
-}
-
-function contents(tables: ManifestTable[], change: Partial<BackupContents> = {}): BackupContents {
-  return {
-    ...{
-      evidence: 'manifest',
-      repository: 'nightly',
-      name: '1',
-      destination: "Disk('backups', 'prod/01/1')",
-      takenAt: '2026-11-24T10:00:00Z',
-    },
-    ...{ tables, databases: [{ name: 'db', engine: 'Atomic' }], unfinishedMutations: [], keeperState: [] },
-    ...change,
-  };
-}
-
-function planOf(nodes: NodeFacts[], change: Partial<PlanInput> = {}) {
-  return makePlan({
-    request: { cluster: 'prod' },
-    nodes,
-    backups: new Map(),
-    partLists: new Map(),
-    absentPaths: new Map(),
-    ...change,
-  });
-}
+import { absentKeeper } from '../../src/domain/planner.js';
+import {
+  ACTIVE,
+  contents,
+  DEFAULT_PATH,
+  definition,
+  facts,
+  full,
+  GONE,
+  less,
+  live,
+  node,
+  planOf,
+  saved,
+} from './planner-facts.js';
 
 const t = definition('db', 't');
 const u = definition('db', 'u');
@@ -315,7 +214,6 @@ describe('what is planned', () => {
         'make-clone',
         'complete-clone',
         'drop-making',
-        'restart-replica',
         'restore-replica',
         'detach',
         'drop-replica',
@@ -341,7 +239,6 @@ describe('what is planned', () => {
         'replace-partition',
         'drop-partition',
         'attach-as-replicated',
-        'restart-replica',
         'restore-replica',
         'make-clone',
         'hold-clone',
@@ -465,13 +362,7 @@ describe('an explicit ZooKeeper path', () => {
   it('is restored in place, with a warning and without a rebuild', () => {
     const plan = planOf([node('a', '01', 'r1', [facts(explicit, { keeper: GONE })])]);
     expect(brief(plan.items)).toEqual(['a db.t: keeper-metadata-lost → restore-replica first']);
-    expect(steps(plan.items[0])).toEqual([
-      'make-clone',
-      'complete-clone',
-      'drop-making',
-      'restart-replica',
-      'restore-replica',
-    ]);
+    expect(steps(plan.items[0])).toEqual(['make-clone', 'complete-clone', 'drop-making', 'restore-replica']);
     expect(plan.warnings.join()).toContain('db.t');
   });
   it.each<[row: string, nodes: NodeFacts[], change: Partial<PlanInput>]>([
@@ -671,11 +562,13 @@ describe('what else lived in Keeper', () => {
         backups: new Map([['01', contents([saved(t)], { unfinishedMutations: [mutation] })]]),
       },
     );
-    expect(plan.keeperState.map(({ what }) => what)).toEqual([
-      'roles',
-      'unfinished mutation',
-      'block deduplication hashes',
-    ]);
+    expect(plan.keeperState.map(({ what }) => what)).toEqual(['roles', 'unfinished mutation']);
     expect(workOf({ ...plan, hash: '' })).toEqual([]);
+  });
+  it.each<[row: string, nodes: NodeFacts[], lost: boolean]>([
+    ['lost with the Keeper', [node('a', '01', 'r1', [facts(t, { keeper: GONE })])], true],
+    ['kept by a live peer', [live('a', 'r1', [facts(t, ACTIVE)]), live('b', 'r2', [])], false],
+  ])('block deduplication hashes: %s', (_row, nodes, lost) => {
+    expect(planOf(nodes).keeperState.map(({ what }) => what)).toEqual(lost ? ['block deduplication hashes'] : []);
   });
 });

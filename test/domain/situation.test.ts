@@ -40,6 +40,7 @@ function table(
     },
     kind: 'replicated',
     parts,
+    identity: '33',
     partitions: 1,
     detachedParts: 0,
     attachingParts: 0,

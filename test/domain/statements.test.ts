@@ -70,7 +70,7 @@ const BUILDERS: [name: string, build: (name: TableName) => string][] = [
   ['completeClone', (name) => sql.completeClone('making', name)],
   ['holdClone', (name) => sql.holdClone(name)],
   ['setAside', (name) => sql.setAside(name.table, 'recovery')],
-  ['dropAside', (name) => sql.dropAside(name.table)],
+  ['dropAside', (name) => sql.dropAside(name.table, 'restore-replica')],
   ['createPlain', (name) => sql.createPlain(definition(name), true)],
   ['createReplicated', (name) => sql.createReplicated(definition(name))],
   ['createDatabase', (name) => sql.createDatabase(name.database, 'Atomic')],
@@ -85,8 +85,10 @@ const BUILDERS: [name: string, build: (name: TableName) => string][] = [
   ['dropReplica', (name) => sql.dropReplica(name.database, name.table)],
   ['restoreTable', (name) => sql.restoreTable(name, name, "Disk('b', 'x')", name.table)],
   ['promoteByRename', sql.promoteByRename],
-  ['fenceTable', (name) => sql.fenceTable(name).join(' ')],
-  ['detachStreaming', sql.detachStreaming],
+  ['fenceTable', (name) => sql.fenceTable(name, 'restore-replica').join(' ')],
+  ['detachStreaming', (name) => sql.detachStreaming(name, 'restore-replica')],
+  ['openReplication', (name) => sql.openReplication(name).join(' ')],
+  ['createCanary', (name) => sql.createCanary(name.database, name.table)],
   ['backup', (name) => sql.backup([name, name], "Disk('b', 'x')", name.table)],
   ['backupAs', (name) => sql.backupAs(name, name, "Disk('b', 'x')", name.table)],
 ];
@@ -176,11 +178,24 @@ describe('what a table is made again with', () => {
 
 describe('the fence', () => {
   it('has a counterpart for each statement', () => {
-    expect(sql.LIFT).toEqual(sql.FENCE.map((statement) => statement.replace(' STOP ', ' START ')));
+    for (const method of ['restore-replica', 'conversion'] as const)
+      expect(sql.lift(method)).toEqual(sql.fence(method).map((statement) => statement.replace(' STOP ', ' START ')));
     for (const what of ['MERGES', 'TTL MERGES', 'MOVES', 'FETCHES', 'REPLICATED SENDS', 'DISTRIBUTED SENDS'])
-      expect(sql.FENCE).toContain(`SYSTEM STOP ${what}`);
+      expect(sql.fence('restore-replica')).toContain(`SYSTEM STOP ${what}`);
   });
-  it('keeps streaming tables detached over a restart', () => {
-    expect(sql.detachStreaming({ database: 'd', table: 'k' })).toBe('DETACH TABLE `d`.`k` PERMANENTLY');
+  it('has only what old servers know, where the method is the conversion', () => {
+    expect(sql.fence('conversion')).toEqual([
+      'SYSTEM STOP MERGES',
+      'SYSTEM STOP FETCHES',
+      'SYSTEM STOP REPLICATED SENDS',
+      'SYSTEM STOP REPLICATION QUEUES',
+    ]);
+    expect(sql.fenceTable({ database: 'd', table: 't' }, 'conversion')).toEqual(['SYSTEM STOP MERGES `d`.`t`']);
+    expect(sql.dropAside('x', 'conversion')).toBe('DROP TABLE IF EXISTS `_recovery`.`x`');
+  });
+  it('keeps streaming tables detached over a restart, where the server can', () => {
+    const name = { database: 'd', table: 'k' };
+    expect(sql.detachStreaming(name, 'restore-replica')).toBe('DETACH TABLE `d`.`k` PERMANENTLY');
+    expect(sql.detachStreaming(name, 'conversion')).toBe('DETACH TABLE `d`.`k`');
   });
 });

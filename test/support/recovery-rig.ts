@@ -109,7 +109,13 @@ async function startRigOn<Cluster extends TestCluster>(options: RigOptions, star
           },
         },
       },
-      policies: { approval: 'auto', heartbeatTimeoutSeconds: 3, unavailableDeadlineSeconds: 120, ...policies },
+      policies: {
+        approval: 'auto',
+        heartbeatTimeoutSeconds: 3,
+        unavailableDeadlineSeconds: 120,
+        sessionTimeoutSeconds: 15,
+        ...policies,
+      },
       reports: { dir: join(dir, 'reports') },
     }),
   );

@@ -34,6 +34,9 @@ export function table(name: string, node: NodeRef = N1, change: Partial<PlanItem
     action: 'restore-from-backup',
     authority: true,
     replicated: true,
+    method: 'restore-replica',
+    standing: true,
+    fetches: null,
     expected: { parts: 2, rows: 10, digest: '7' },
     keeperPath: { tablePath: `/clickhouse/tables/${node.shard}/${name}`, replicaName: node.replica },
     uuid: '00000000-0000-0000-0000-000000000001',
@@ -46,7 +49,16 @@ export function table(name: string, node: NodeRef = N1, change: Partial<PlanItem
   };
 }
 
-export function view(name: string, node: NodeRef = N1): PlanItem {
+/** A table of an old server: it is made beside its place, and promoted once it is validated. */
+export function beside(name: string, node: NodeRef = N1, change: Partial<PlanItem> = {}): PlanItem {
+  return table(name, node, {
+    ...{ situation: 'keeper-metadata-lost', action: 'restore-replica', method: 'conversion', convertible: false },
+    statements: [{ step: 'promote', sql: `RENAME TABLE _recovery.\`next db.${name}\` TO db.${name}` }],
+    ...change,
+  });
+}
+
+export function view(name: string, node: NodeRef = N1, change: Partial<PlanItem> = {}): PlanItem {
   return table(name, node, {
     situation: 'table-lost',
     action: 'create-object',
@@ -54,6 +66,7 @@ export function view(name: string, node: NodeRef = N1): PlanItem {
     expected: null,
     keeperPath: null,
     statements: [{ step: 'create-object', sql: `CREATE VIEW db.${name} AS SELECT 1` }],
+    ...change,
   });
 }
 
@@ -72,6 +85,7 @@ export function planOf(items: PlanItem[], change: Partial<Plan> = {}): Plan {
       node,
       embedded: false,
       version: '25.8',
+      method: items.find((item) => item.node.name === node.name)?.method ?? 'restore-replica',
       strategy: 'attach',
       fence: ['SYSTEM STOP MERGES'],
       databases: ['CREATE DATABASE IF NOT EXISTS db'],
@@ -186,6 +200,16 @@ export function fakes(options: FakesOptions): Fakes {
       'validateTables',
       ({ items }) => items.map(({ item }) => itemLabel(item)).join(', '),
       async ({ items }) => items.map(({ key }) => valid(key)),
+    ),
+    promoteTables: recorded(
+      'promoteTables',
+      ({ items }) => items.map(itemLabel).join(', '),
+      async () => undefined,
+    ),
+    proveReplication: recorded(
+      'proveReplication',
+      ({ shard }) => shard,
+      async () => undefined,
     ),
     finishNode: recorded('finishNode', onNode, async () => ({ kept: 1, dropped: 0 })),
     liftFence: recorded('liftFence', onNode, async () => 'lifted'),

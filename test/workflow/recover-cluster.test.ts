@@ -166,6 +166,7 @@ describe.each([
         'restoreTableReplica db.a @ 01/r1',
         'createObjects db.v @ 01/r1',
         'validateTables db.a @ 01/r1, db.v @ 01/r1',
+        'proveReplication 01',
         'finishNode n1',
         'liftFence n1',
         'saveReport',
@@ -244,7 +245,10 @@ describe.each([
 
         expect(await approve(handle, HASH)).toBe('approved by ada');
         const report = await handle.result();
-        expect(report).toMatchObject({ outcome: 'succeeded', plan: { hash: HASH, approvedBy: 'ada (as stated)' } });
+        expect(report).toMatchObject({
+          outcome: 'succeeded',
+          plan: { hash: HASH, approvedBy: 'approved by ada (as stated)' },
+        });
       });
     });
 
@@ -300,7 +304,7 @@ describe.each([
         const report = await handle.result();
         expect(report).toMatchObject({
           outcome: 'succeeded',
-          plan: { hash: NEXT_HASH, approvedBy: 'grace (as stated)' },
+          plan: { hash: NEXT_HASH, approvedBy: 'approved by grace (as stated)' },
           warnings: ['the cluster changed after the approval: a new plan was made'],
         });
         expect(outcomesOf(report)).toEqual({ 'a@r1': 'recovered', 'b@r1': 'recovered' });

@@ -1,0 +1,311 @@
+import { describe, expect, it } from 'vitest';
+import type {
+  Capabilities,
+  KeeperReplicaFacts,
+  NodeFacts,
+  TableDefinition,
+  TableFacts,
+} from '../../src/domain/inventory.js';
+import type { PlanItem } from '../../src/domain/plan.js';
+import type { PlanInput } from '../../src/domain/plan-input.js';
+import { scopedKey } from '../../src/domain/plan-input.js';
+import { ACTIVE, contents, definition, facts, full, GONE, less, live, node, planOf, saved } from './planner-facts.js';
+
+/** 18.16.1 */
+const OLD: Capabilities = {
+  ...{ restoreReplica: false, dropReplica: false, attachAs: false, cloneAs: false },
+  ...{ nativeBackup: false, partHashes: false },
+};
+const PATH = '/clickhouse/tables/01/t';
+const ordinary = (name = 't'): TableDefinition => ({
+  ...definition('db', name, `ReplicatedMergeTree('/clickhouse/tables/{shard}/${name}', '{replica}') ORDER BY a`),
+  uuid: '',
+});
+const t = ordinary();
+const modern = definition('db', 't');
+
+/** One of an old server: `keeper` as it is asked for, on the table's path. */
+const onPath = (replicaName: string, change: Partial<KeeperReplicaFacts> = {}) => ({
+  tablePath: PATH,
+  replicaName,
+  ...change,
+});
+const old = (name: string, replica: string, tables: TableFacts[], change: Partial<NodeFacts> = {}) =>
+  live(name, replica, tables, {
+    ...{ version: '18.16.1', capabilities: OLD, databases: [{ name: 'db', engine: 'Ordinary' }] },
+    ...change,
+  });
+const steps = (item: PlanItem | undefined) => item?.statements.map(({ step }) => step) ?? [];
+const sqlOf = (item: PlanItem | undefined, step: RegExp) =>
+  item?.statements.filter((statement) => step.test(statement.step)).map(({ step, sql }) => `${step}: ${sql}`) ?? [];
+const part = (name: string, hash: string) => ({
+  ...{ name, partitionId: 'all', level: 0, rows: 10, hash },
+  ...{ minBlock: Number(name.split('_')[1]), maxBlock: Number(name.split('_')[2]) },
+});
+
+describe('the method of a node', () => {
+  it.each<[row: string, capabilities: Capabilities, strategy: RegExp]>([
+    ['old', OLD, /^conversion: the server does not know SYSTEM RESTORE REPLICA, SYSTEM DROP REPLICA, /],
+    [
+      'with one statement missing',
+      { ...OLD, restoreReplica: true, dropReplica: true, attachAs: true, partHashes: true },
+      /^conversion: the server does not know CLONE AS$/,
+    ],
+  ])('%s: conversion, and why', (_row, capabilities, strategy) => {
+    const plan = planOf([old('a', 'r1', [facts(t, { keeper: onPath('r1', GONE) })], { capabilities })]);
+    expect(plan.nodes[0]).toMatchObject({ method: 'conversion', strategy: expect.stringMatching(strategy) as string });
+    expect(plan.items[0]).toMatchObject({ method: 'conversion', action: 'restore-replica', convertible: false });
+  });
+  it('all statements there: in place, and why', () => {
+    const plan = planOf([live('a', 'r1', [facts(modern)])]);
+    expect(plan.nodes[0]).toMatchObject({
+      method: 'restore-replica',
+      strategy: 'SYSTEM RESTORE REPLICA: the server knows the statement',
+    });
+  });
+  it('an explicit path is no reason for a warning or a refusal', () => {
+    const plan = planOf([old('a', 'r1', [facts(t, { keeper: onPath('r1', GONE) })])]);
+    expect(plan.warnings).toEqual([]);
+    expect(plan.items[0]?.problem).toBeUndefined();
+  });
+  it('fences with what the server knows', () => {
+    const plan = planOf([old('a', 'r1', [facts(t), facts({ ...definition('db', 'k', 'Kafka'), uuid: '' })])]);
+    expect(plan.nodes[0]?.fence).toContain('DETACH TABLE `db`.`k`');
+    expect(plan.nodes[0]?.fence.join()).not.toMatch(/TTL|MOVES|PERMANENTLY/);
+  });
+});
+
+describe('what the conversion sends', () => {
+  const takeOut = ['detach', 'attach-plain', 'move-aside'];
+  it.each<[row: string, nodes: NodeFacts[], change: Partial<PlanInput>, at: number, expected: string[]]>([
+    [
+      'Keeper lost: a clone, out of the way, a new one beside, its name last',
+      [old('a', 'r1', [facts(t, { keeper: onPath('r1', GONE) })])],
+      {},
+      0,
+      [
+        ...['create-making', 'fill-making', 'empty-making', 'complete-clone', ...takeOut],
+        ...['create-next', 'fill-next', 'empty-next', 'promote', 'delete-replica-path'],
+      ],
+    ],
+    [
+      'a replica lost its table: nothing of its own is filled in',
+      [old('a', 'r1', [facts(t, { ...ACTIVE, keeper: onPath('r1', { activeReplicas: ['r1'] }) })]), old('b', 'r2', [])],
+      {},
+      1,
+      ['delete-replica-path', 'create-next', 'promote'],
+    ],
+    [
+      'a shard lost its data: the second one fetches, and what stands there goes aside',
+      ['a', 'b'].map((name, i) =>
+        old(name, `r${i + 1}`, [
+          facts(t, { parts: { parts: 0, rows: 0, digest: '0' }, keeper: onPath(`r${i + 1}`, GONE) }),
+        ]),
+      ),
+      { backups: new Map([['01', contents([saved(t)], { node: 'a' })]]) },
+      1,
+      [...takeOut, 'delete-replica-path', 'create-next', 'promote'],
+    ],
+  ])('%s', (_row, nodes, change, at, expected) => {
+    const item = planOf(nodes, change).items[at];
+    expect(steps(item)).toEqual(expected);
+    expect(item?.statements.map(({ sql }) => sql).join('\n')).not.toMatch(/ SYNC| UUID | CLONE AS|RESTORE| COMMENT /);
+  });
+});
+
+describe('where the conversion cannot go', () => {
+  it.each<[row: string, item: () => PlanItem | undefined]>([
+    ['Keeper lost', () => planOf([live('a', 'r1', [facts(modern, { keeper: GONE })], { capabilities: OLD })]).items[0]],
+    [
+      'a replica lost',
+      () =>
+        planOf([live('a', 'r1', [facts(modern, ACTIVE)]), live('b', 'r2', [], { capabilities: OLD })]).items.find(
+          (item) => item.node.name === 'b',
+        ),
+    ],
+    [
+      'the data lost',
+      () =>
+        planOf([live('a', 'r1', [], { capabilities: OLD })], { backups: new Map([['01', contents([saved(modern)])]]) })
+          .items[0],
+    ],
+  ])('a table of an Atomic database: %s', (_row, item) => {
+    expect(item()).toMatchObject({
+      action: 'needs-operator',
+      problem: { code: 'UNSUPPORTED_SERVER', objects: ['db.t'] },
+      statements: [],
+    });
+  });
+  it('a healthy table of an Atomic database is left alone', () => {
+    const [item] = planOf([live('a', 'r1', [facts(modern, ACTIVE)], { capabilities: OLD })]).items;
+    expect(item).toMatchObject({ action: 'none', statements: [] });
+    expect(item?.problem).toBeUndefined();
+  });
+});
+
+describe('what a later replica fetches', () => {
+  const lists = {
+    partLists: new Map([
+      [
+        scopedKey('01', t),
+        new Map([
+          ['a', [part('all_0_0_0', 'a'), part('all_1_1_0', 'b')]],
+          ['b', [part('all_0_0_0', 'a')]],
+        ]),
+      ],
+    ]),
+  };
+  const gone = (replicaName: string, change: Parameters<typeof facts>[1] = {}) => [
+    facts(t, { ...change, keeper: onPath(replicaName, GONE) }),
+  ];
+  const lost = [facts(modern, { keeper: GONE })];
+  const fewer = [facts(modern, { keeper: { ...GONE, replicaName: 'r2' }, parts: less })];
+  it.each<[row: string, nodes: NodeFacts[], change: Partial<PlanInput>, expected: Partial<PlanItem>[]]>([
+    [
+      'conversion: what the first one has, not what it held',
+      [old('a', 'r1', gone('r1')), old('b', 'r2', gone('r2', { parts: less }))],
+      lists,
+      [
+        { authority: true, fetches: null, expected: full },
+        { authority: false, fetches: full, expected: full },
+      ],
+    ],
+    [
+      'in place: the same',
+      [live('a', 'r1', lost), live('b', 'r2', fewer)],
+      lists,
+      [
+        { authority: true, fetches: null, expected: full },
+        { authority: false, fetches: full, expected: full },
+      ],
+    ],
+    [
+      'an embedded node fetches nothing: its own parts',
+      [node('a', '01', 'r1', lost), node('b', '01', 'r2', fewer)],
+      lists,
+      [
+        { authority: true, fetches: null, expected: full },
+        { authority: false, fetches: null, expected: less },
+      ],
+    ],
+    [
+      'lost its disk: what the backup has, restored on the first',
+      [old('a', 'r1', []), old('b', 'r2', [])],
+      { backups: new Map([['01', contents([saved(t)], { node: 'a' })]]) },
+      [
+        { action: 'restore-from-backup', fetches: null, expected: full },
+        { action: 'recreate-and-fetch', fetches: full, expected: full },
+      ],
+    ],
+    [
+      'lost its disk, the backup does not tell its parts',
+      [live('a', 'r1', []), live('b', 'r2', [])],
+      { backups: new Map([['01', contents([saved(modern, null)])]]) },
+      [
+        { fetches: null, expected: null },
+        { fetches: 'live', expected: null },
+      ],
+    ],
+    [
+      'from a live peer: nothing is known in advance',
+      [live('a', 'r1', [facts(modern, ACTIVE)]), live('b', 'r2', [])],
+      {},
+      [
+        { action: 'none', fetches: null },
+        { action: 'recreate-and-fetch', fetches: 'live', expected: null },
+      ],
+    ],
+    [
+      'from a live peer, its own metadata lost',
+      [
+        old('a', 'r1', [facts(t, { ...ACTIVE, keeper: onPath('r1', { activeReplicas: ['r1'] }) })]),
+        old('b', 'r2', [
+          facts(t, {
+            keeper: onPath('r2', { ...GONE, tablePathExists: true, replicas: ['r1'], activeReplicas: ['r1'] }),
+          }),
+        ]),
+      ],
+      {},
+      [
+        { action: 'none', authority: true },
+        { action: 'restore-replica', authority: false, fetches: 'live', expected: null },
+      ],
+    ],
+  ])('%s', (_row, nodes, change, expected) => {
+    expect(planOf(nodes, change).items).toMatchObject(expected);
+  });
+});
+
+describe('registrations that are left on a path', () => {
+  const left = (replicaName: string, change: Partial<KeeperReplicaFacts> = {}) =>
+    onPath(replicaName, {
+      ...{ replicaPathExists: false, partsAgree: null, replicas: ['r2', 'r9'], activeReplicas: [] },
+      ...change,
+    });
+  const cleared = /^(drop-replica|drop-peer|delete-)/;
+
+  it('old server: the one that goes first deletes them, then the path; the later one its own', () => {
+    const plan = planOf([
+      old('a', 'r1', [facts(t, { keeper: left('r1') })]),
+      old('b', 'r2', [facts(t, { keeper: left('r2', { replicaPathExists: true, partsAgree: false }) })]),
+    ]);
+    expect(plan.items.map(({ authority }) => authority)).toEqual([true, false]);
+    expect(sqlOf(plan.items[0], cleared)).toEqual([
+      `delete-replica-path: ${PATH}/replicas/r1`,
+      `delete-peer-path: ${PATH}/replicas/r2`,
+      `delete-peer-path: ${PATH}/replicas/r9`,
+      `delete-peer-path: ${PATH}`,
+    ]);
+    expect(sqlOf(plan.items[1], cleared)).toEqual([`delete-replica-path: ${PATH}/replicas/r2`]);
+  });
+
+  it.each<[row: string, capabilities: Capabilities]>([
+    ['that knows SYSTEM DROP REPLICA', { ...OLD, dropReplica: true }],
+    ['of today', { ...OLD, restoreReplica: true, dropReplica: true, attachAs: true, cloneAs: true, partHashes: true }],
+  ])('a server %s: by statement, the one that goes first only', (_row, capabilities) => {
+    const plan = planOf([
+      old('a', 'r1', [facts(t, { keeper: left('r1') })], { capabilities }),
+      old('b', 'r2', [facts(t, { keeper: left('r2') })], { capabilities }),
+    ]);
+    expect(sqlOf(plan.items[0], /peer/)).toEqual([
+      `drop-peer-replica: SYSTEM DROP REPLICA 'r2' FROM ZKPATH '${PATH}'`,
+      `drop-peer-replica: SYSTEM DROP REPLICA 'r9' FROM ZKPATH '${PATH}'`,
+    ]);
+    expect(sqlOf(plan.items[1], /peer/)).toEqual([]);
+  });
+
+  it.each<[row: string, keeper: Partial<KeeperReplicaFacts>]>([
+    ['the path is not there', GONE],
+    ['somebody is active', { activeReplicas: ['r9'] }],
+    ['somebody is active, and it is registered itself', { replicaPathExists: true, activeReplicas: ['r9'] }],
+  ])('none where %s', (_row, keeper) => {
+    for (const capabilities of [OLD, { ...OLD, dropReplica: true }]) {
+      const plan = planOf([old('a', 'r1', [facts(t, { keeper: left('r1', keeper) })], { capabilities })]);
+      expect(sqlOf(plan.items[0], /peer/)).toEqual([]);
+    }
+  });
+
+  it('none where nothing is to be done', () => {
+    const healthy = onPath('r1', { replicas: ['r1', 'r9'], activeReplicas: ['r1'] });
+    const plan = planOf([old('a', 'r1', [facts(t, { ...ACTIVE, keeper: healthy })])]);
+    expect(plan.items[0]).toMatchObject({ action: 'none', statements: [] });
+  });
+
+  it('a lost table, the only one of its shard: what ZooKeeper has of its path counts', () => {
+    const absentPaths = new Map([
+      [
+        scopedKey('a', t),
+        {
+          ...{ tablePath: PATH, replicaName: 'r1', tablePathExists: true, replicaPathExists: true },
+          ...{ replicas: ['r1', 'r2'], activeReplicas: [], partsInKeeper: 2, partsAgree: false, missingLocally: 2 },
+        },
+      ],
+    ]);
+    const backups = new Map([['01', contents([saved(t)], { node: 'a' })]]);
+    expect(sqlOf(planOf([old('a', 'r1', [])], { absentPaths, backups }).items[0], cleared)).toEqual([
+      `delete-replica-path: ${PATH}/replicas/r1`,
+      `delete-peer-path: ${PATH}/replicas/r2`,
+      `delete-peer-path: ${PATH}`,
+    ]);
+  });
+});
