@@ -1,7 +1,7 @@
 import { RecoveryError } from '../domain/errors.js';
 import { methodOf } from '../domain/inventory.js';
 import { quoteTable } from '../domain/names.js';
-import { createCanary, dropAside, insertCanary, CANARY } from '../domain/statements.js';
+import { canary, createCanary, dropAside, insertCanary } from '../domain/statements.js';
 import type { ClusterPorts } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { ensureLedger } from './ledger.js';
@@ -23,16 +23,17 @@ export async function proveReplication(
 ): Promise<void> {
   const members = cluster.topology.nodes.filter((node) => node.shard === shard);
   if (members.length < 2) return;
+  const name = canary(run.recovery);
   const nodes = members.map((ref) => ({ ref, node: cluster.node(ref.name) }));
   for (const { ref, node } of nodes) {
     await ensureLedger(node);
-    await node.execute(createCanary(`/clickhouse/recovery/${run.recovery}/${shard}/canary`, ref.replica));
+    await node.execute(createCanary(name, `/clickhouse/recovery/${run.recovery}/${shard}/canary`, ref.replica));
   }
-  for (const [index, { node }] of nodes.entries()) await node.execute(insertCanary(index));
+  for (const [index, { node }] of nodes.entries()) await node.execute(insertCanary(name, index));
   const deadline = performance.now() + DEADLINE_SECONDS * 1000;
   for (const { ref, node } of nodes)
     for (;;) {
-      const [row] = await node.query<{ found: string }>(`SELECT uniqExact(n) AS found FROM ${quoteTable(CANARY)}`);
+      const [row] = await node.query<{ found: string }>(`SELECT uniqExact(n) AS found FROM ${quoteTable(name)}`);
       if (Number(row?.found) === nodes.length) break;
       if (performance.now() > deadline)
         throw new RecoveryError(
@@ -43,5 +44,5 @@ export async function proveReplication(
       await pause(POLL_MS, context.signal);
       context.assertFresh();
     }
-  for (const { node } of nodes) await node.execute(dropAside(CANARY.table, methodOf(await capabilitiesOf(node))));
+  for (const { node } of nodes) await node.execute(dropAside(name.table, methodOf(await capabilitiesOf(node))));
 }

@@ -1,4 +1,7 @@
+import { definitionOf } from '../domain/clickhouse-backup.js';
+import { absentKeeper } from '../domain/planner.js';
 import {
+  NO_PARTS,
   tableKind,
   type Capabilities,
   type KeeperReplicaFacts,
@@ -11,6 +14,7 @@ import { cloneName, quoteTable, tableKey } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
 import { probe } from './capabilities.js';
+import { readLedger } from './ledger.js';
 import * as queries from './queries.js';
 import { sameNames, toDigest } from './unit.js';
 
@@ -26,7 +30,7 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<
   const defaults = Object.fromEntries(paths.map(({ name, value }) => [name, value]));
   const params = { databases: databases.map((database) => database.name) };
   const pending = await node.query<{ uuid: string }>(reads.PENDING_DROPS);
-  return {
+  const facts: NodeFacts = {
     node: ref,
     version: about?.version ?? '',
     embedded: !(await hasInterserverPort(node)),
@@ -40,6 +44,51 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<
     keeperState: await keeperState(node, ref, databases),
     tables: await observeTables(cluster.keeper, node, capabilities, databases, params),
   };
+  return { ...facts, tables: [...facts.tables, ...(await tablesLeftOut(cluster.keeper, node, facts))] };
+}
+
+/**
+ * Tables that an unfinished recovery took out and did not put back: no `system.tables` has them, only their clones in
+ * `_recovery` and the definitions in the ledger. Without them a new plan would call a cluster whole that lacks tables.
+ */
+async function tablesLeftOut(keeper: Keeper, node: ClickHouseNode, facts: NodeFacts): Promise<TableFacts[]> {
+  if (facts.unfinishedRecovery === '' || facts.unfinishedRecovery === 'unknown') return [];
+  const standing = new Set(facts.tables.map((table) => tableKey(table.definition)));
+  const reads = queries.queriesFor(facts.capabilities);
+  const clones = new Map(
+    (await node.query<CloneRow>(reads.CLONES_ON_NODE)).map((row) => [row.name, toDigest(row)] as const),
+  );
+  const recorded = (await readLedger(node, 'ddl')).filter((row) => row.recovery === facts.unfinishedRecovery);
+  const left: TableFacts[] = [];
+  for (const { database, table, detail } of recorded) {
+    const clone = clones.get(cloneName('clone', { database, table }).table);
+    if (!clone || standing.has(tableKey({ database, table }))) continue;
+    const uuid = / UUID '([0-9a-f-]{36})'/.exec(detail)?.[1] ?? '';
+    const definition = definitionOf({ database, table, uuid, query: detail, bytes: null, mutations: [] });
+    const where = absentKeeper(definition, facts);
+    left.push({
+      definition,
+      kind: tableKind(definition.engine),
+      parts: NO_PARTS,
+      identity: clone.digest,
+      partitions: 0,
+      detachedParts: 0,
+      attachingParts: 0,
+      readonly: true,
+      sessionExpired: false,
+      unsupported: '',
+      keeper: where && (await keeperFacts(keeper, where.tablePath, where.replicaName, async () => [])),
+      clone,
+    });
+  }
+  return left;
+}
+
+interface CloneRow {
+  name: string;
+  parts: string;
+  rows: string;
+  digest: string;
 }
 
 export async function countRows(node: ClickHouseNode, name: { database: string; table: string }): Promise<number> {
@@ -99,11 +148,7 @@ async function observeTables(
     }),
   );
   const replicas = byTable(await node.query<ReplicaRow>(queries.REPLICAS, { params }));
-  const clones = new Map(
-    (await node.query<{ name: string; parts: string; rows: string; digest: string }>(reads.CLONES_ON_NODE)).map(
-      (row) => [row.name, row],
-    ),
-  );
+  const clones = new Map((await node.query<CloneRow>(reads.CLONES_ON_NODE)).map((row) => [row.name, row]));
   const replicatedDatabases = new Set(
     databases.filter((database) => database.engine === 'Replicated').map((database) => database.name),
   );

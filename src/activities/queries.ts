@@ -28,9 +28,9 @@ const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS
 
 const UNIT_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND has({clones:Array(String)}, table))) GROUP BY database, table`;
 const UNIT_CLONES = `SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '_recovery' AND has({clones:Array(String)}, name)`;
-export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 /** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
-export const REPLICATION = `SELECT queue_size AS queue, active_replicas AS active, total_replicas AS total FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+export const REPLICATION = `SELECT queue_size AS queue, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
 const UNIT_DETACHED_PARTS = `SELECT count() AS total FROM system.detached_parts WHERE database = {database:String} AND table = {table:String}`;
 export const RUNNING = `SELECT max(elapsed) AS seconds, count() AS running FROM system.processes WHERE startsWith(query, {tag:String})`;
@@ -52,7 +52,7 @@ export const OPERATION = `SELECT id, toString(status) AS status, error, total_si
 export const FAILED_OPERATIONS = `SELECT count() AS failed FROM system.backups WHERE startsWith(id, {prefix:String}) AND status IN ('RESTORE_FAILED', 'BACKUP_FAILED')`;
 export const CHECK_SETTINGS = { check_query_single_value_result: 0 };
 
-export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = '_recovery' AND (startsWith(name, 'clone ') OR startsWith(name, 'making ') OR startsWith(name, 'staging ') OR startsWith(name, 'next ') OR startsWith(name, 'held ')) ORDER BY name`;
+export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = '_recovery' AND (startsWith(name, 'clone ') OR startsWith(name, 'making ') OR startsWith(name, 'staging ') OR startsWith(name, 'next ') OR startsWith(name, 'canary ') OR startsWith(name, 'held ')) ORDER BY name`;
 const CLONES_ON_NODE = `SELECT name, parts, rows, digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
 export const HAS_LEDGER = `SELECT count() AS found FROM system.tables WHERE database = '_recovery' AND name = 'ledger'`;
 export const LEDGER_OF_KIND = `SELECT recovery, database, table, detail, toString(at) AS at FROM _recovery.ledger WHERE kind = {kind:String} ORDER BY at`;

@@ -35,6 +35,8 @@ export class Unit {
   /** Starts every statement of ours about this table, so that it is found in `system.processes` by whoever comes next. */
   readonly tag: string;
   private readonly cluster: ClusterPorts;
+  /** The server's time, in seconds, when the replication queue of a table was first looked at. */
+  private readonly since = new Map<string, number>();
 
   constructor(
     ports: Ports,
@@ -109,7 +111,9 @@ export class Unit {
   async openReplication(): Promise<void> {
     const peers = this.cluster.topology.nodes.filter((node) => node.shard === this.item.node.shard);
     for (const { name } of peers)
-      for (const statement of openReplication(this.name))
+      for (const statement of [this.name, cloneName('next', this.name)].flatMap((table) =>
+        openReplication(table, this.item.method, this.item.fetches === 'live'),
+      ))
         try {
           await this.cluster.node(name).execute(statement);
         } catch (error) {
@@ -119,6 +123,8 @@ export class Unit {
   }
 
   async proveFence(): Promise<void> {
+    // A replica that only joins its living peers holds nothing that would have to be kept from them.
+    if (this.item.fetches === 'live') return;
     for (let tries = 0; ; tries++) {
       const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(
         (await this.reads()).FENCE_PROOF,
@@ -234,19 +240,18 @@ export class Unit {
   }
 
   /** How the live replica stands, the new one before the old one. Asks ZooKeeper by way of the server. */
-  async replication(): Promise<{ queue: string; active: string; total: string } | null> {
-    const names = [cloneName('next', this.name), this.name];
-    for (const name of names) {
-      const [row] = await this.node.query<{ queue: string; active: string; total: string }>(queries.REPLICATION, {
+  async replication(): Promise<{ queue: number; active: number; total: number } | null> {
+    for (const name of [cloneName('next', this.name), this.name]) {
+      const [row] = await this.node.query<QueueRow & Record<'active' | 'total', string>>(queries.REPLICATION, {
         params: { ...name },
       });
-      if (row) return row;
+      if (row) return { queue: this.pending(name, row), active: Number(row.active), total: Number(row.total) };
     }
     return null;
   }
 
   private async replica(name: TableName): Promise<Replica | null> {
-    const [row] = await this.node.query<Record<'readonly' | 'sessionExpired' | 'queue', number> & KeeperPath>(
+    const [row] = await this.node.query<QueueRow & Record<'readonly' | 'sessionExpired', number> & KeeperPath>(
       queries.UNIT_REPLICA,
       { params: { ...name } },
     );
@@ -256,8 +261,15 @@ export class Unit {
       replicaName: row.replicaName,
       readonly: Number(row.readonly) === 1,
       sessionExpired: Number(row.sessionExpired) === 1,
-      queue: Number(row.queue),
+      queue: this.pending(name, row),
     };
+  }
+
+  /** Entries of the queue, none where all came after we first looked: a table that is written to always has some. */
+  private pending(name: TableName, { queue, oldest, now }: QueueRow): number {
+    const since = this.since.get(tableKey(name)) ?? Number(now);
+    this.since.set(tableKey(name), since);
+    return Number(oldest) > since ? 0 : Number(queue);
   }
 
   private async tableState(definition: TableDefinition | null): Promise<Observation['table']['state']> {
@@ -309,10 +321,16 @@ interface KeeperPath {
   replicaName: string;
 }
 
+interface QueueRow {
+  queue: string;
+  oldest: number;
+  now: number;
+}
+
 interface Replica extends KeeperPath {
   readonly: boolean;
   sessionExpired: boolean;
-  /** Entries of its replication queue. */
+  /** Entries of its replication queue that are older than our first look. */
   queue: number;
 }
 
@@ -405,7 +423,8 @@ class Patience {
 
   async wait(step: Extract<Step, { do: 'wait' | 'refuse' }>, seen: Observation): Promise<void> {
     // A replica that fetches moves: its time starts anew with every part.
-    const what = step.why === 'catching-up' ? `${step.why} ${JSON.stringify(seen.table.parts)}` : step.why;
+    const what =
+      step.why === 'catching-up' ? `${step.why} ${JSON.stringify((seen.next ?? seen.table).parts)}` : step.why;
     if (this.waiting?.for !== what) this.waiting = { for: what, since: performance.now() };
     const seconds = (performance.now() - this.waiting.since) / 1000;
     if (step.why === 'catching-up' && this.looks++ % OPEN_EVERY === 0) await this.unit.openReplication();
@@ -488,6 +507,8 @@ async function act(unit: Unit, step: Step): Promise<void> {
       return unit.deletePaths('delete-peer-path');
     case 'create-next':
       await unit.send('create-next');
+      // What a living peer merges is merged here, too: its queue would never empty.
+      if (unit.item.fetches === 'live') return;
       return unit.fenceTable(cloneName('next', unit.name));
     case 'fill-next':
       return replacePartitions(

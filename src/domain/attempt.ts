@@ -26,7 +26,7 @@ export interface Observation {
   making: PartsDigest | null;
   /** What stood in the way and was moved aside. */
   held: PartsDigest | null;
-  /** Conversion: the replicated table that is to take the place. `queue`: entries of its replication queue. */
+  /** Conversion: the replicated table that is to take the place. `queue`: entries of its replication queue that are not from just now. */
   next: { parts: PartsDigest; readonly: boolean; sessionExpired: boolean; queue: number } | null;
   embedded: boolean;
 }
@@ -42,7 +42,7 @@ export interface Goal {
   convertible: boolean;
   /**
    * A later replica on a live server: it fetches what the authority has, whatever it held itself. `live`: a peer that
-   * may be written to meanwhile, so its queue and the Keeper tell when all is there. Null: it goes first, or nothing
+   * may be written to meanwhile, so its queue tells when all is there. Null: it goes first, or nothing
    * fetches (embedded node), and its own clone is what must be there.
    */
   fetches: PartsDigest | 'live' | null;
@@ -149,7 +149,8 @@ function plainTable(seen: Observation, clone: PartsDigest): Step {
 function replicatedTable(seen: Observation, clone: PartsDigest, fetches: Goal['fetches']): Step {
   const path = seen.keeper?.replicaPathExists ?? false;
   if (fetches && path && seen.table.state === 'replicated') {
-    if (seen.table.readonly) return { do: 'wait', why: 'becoming-writable' };
+    if (seen.table.readonly)
+      return seen.keeper?.partsAgree === false ? { do: 'detach' } : { do: 'wait', why: 'becoming-writable' };
     const fetched = fetches === 'live' ? seen.keeper?.partsAgree === true : sameParts(seen.table.parts, fetches);
     return fetched ? { do: 'done' } : { do: 'wait', why: 'catching-up' };
   }

@@ -67,10 +67,7 @@ function fillNext(seen: Observation, clone: PartsDigest, goal: Goal): Step {
   if (!next || next.sessionExpired) return { do: 'wait', why: 'session-expired' };
   if (next.readonly) return { do: 'wait', why: 'becoming-writable' };
   if (goal.fetches) {
-    const fetched =
-      goal.fetches === 'live'
-        ? next.queue === 0 && seen.keeper?.partsAgree === true
-        : sameParts(next.parts, goal.fetches);
+    const fetched = goal.fetches === 'live' ? next.queue === 0 : sameParts(next.parts, goal.fetches);
     return fetched ? { do: 'done' } : { do: 'wait', why: 'catching-up' };
   }
   return sameParts(next.parts, clone) ? { do: 'done' } : { do: 'fill-next' };

@@ -238,7 +238,12 @@ export function missingDatabases(node: NodeFacts, items: PlanItem[], input: Plan
   );
   const saved = input.backups.get(node.node.shard)?.databases ?? [];
   const peers = input.nodes.flatMap((other) => other.databases);
-  return [...needed]
+  // The fence makes it elsewhere; a replica that only joins its living peers has none.
+  const isJoining = items.some(
+    (item) => item.node.name === node.node.name && item.method === 'conversion' && item.fetches === 'live',
+  );
+  const own = isJoining ? [sql.createRecoveryDatabase('conversion')] : [];
+  const missing = [...needed]
     .filter((name) => !node.databases.some((database) => database.name === name))
     .sort()
     .map((name) => {
@@ -247,4 +252,5 @@ export function missingDatabases(node: NodeFacts, items: PlanItem[], input: Plan
           ?.engine ?? (methodOf(node.capabilities) === 'conversion' ? 'Ordinary' : 'Atomic');
       return sql.createDatabase(name, /^\w+$/.test(engine) ? engine : quote(engine));
     });
+  return [...own, ...missing];
 }

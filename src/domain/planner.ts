@@ -326,7 +326,13 @@ function finishShardTable(
   );
   const authority = authorityOf(shard, drafts, withParts, nodes, input);
   const first = drafts.find((item) => item.node.name === authority.name);
-  return drafts.map((item) => {
+  for (const item of drafts) if (item !== first && first?.replicated) joinFirst(item);
+  const healthy = drafts.flatMap((item) => (item.action === 'none' && item.keeper ? [item.keeper.replicaName] : []));
+  let blocked: Problem | null = first
+    ? null
+    : (authority.diverged ?? drafts.find((item) => item.problem)?.problem ?? null);
+  const inOrder = first ? [first, ...drafts.filter((item) => item !== first)] : drafts;
+  const decide = (item: Draft): PlanItem => {
     const node = nodes.find((candidate) => candidate.node.name === item.node.name);
     const {
       definition,
@@ -342,21 +348,44 @@ function finishShardTable(
       convertible: node !== undefined && isConvertible(definition, node),
       ...later(item, first, node),
     };
+    const refused = (refusal: Problem): PlanItem => {
+      if (item === first) blocked = refusal;
+      return { ...decided, action: 'needs-operator', problem: refusal, statements: [] };
+    };
+    if (item === first && decided.action === 'needs-operator') blocked = decided.problem ?? null;
+    // Without the one that goes first, it would go first itself.
+    if (
+      blocked &&
+      item !== first &&
+      item.replicated &&
+      decided.action !== 'none' &&
+      decided.action !== 'needs-operator'
+    )
+      return refused(blocked);
     const backup = input.backups.get(shard);
     if (decided.action === 'restore-from-backup' && backup && backup.node !== null) {
       const order = restoreOrder(decided, backup, backup.node);
-      if ('code' in order) return { ...decided, action: 'needs-operator' as const, problem: order, statements: [] };
+      if ('code' in order) return refused(order);
       decided.restore = order;
     }
     const refusal = item.replicated ? refuseItem(decided, definition) : null;
-    if (refusal) return { ...decided, action: 'needs-operator' as const, problem: refusal, statements: [] };
+    if (refusal) return refused(refusal);
     if (decided.action === 'restore-replica' && decided.method === 'restore-replica' && !decided.convertible)
       warnings.push(
         `${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`,
       );
-    const context = { definition, node, backup, left: leftBehind(keeper, decided) };
-    return { ...decided, statements: node ? statementsOf(decided, { ...context, node }) : [] };
-  });
+    const context = { definition, node, backup, left: leftBehind(keeper, decided, healthy) };
+    if (!node) return { ...decided, statements: [] };
+    try {
+      return { ...decided, statements: statementsOf(decided, { ...context, node }) };
+    } catch (error) {
+      // One table that cannot be read keeps no other from being recovered.
+      if (!(error instanceof RecoveryError)) throw error;
+      return refused(problem(error.code, error.message, { objects: [tableKey(item)] }));
+    }
+  };
+  const items = new Map(inOrder.map((item) => [item, decide(item)]));
+  return drafts.flatMap((item) => items.get(item) ?? []);
 }
 
 /**
@@ -379,6 +408,18 @@ function refuseForeign(drafts: Draft[]): void {
       { objects: [tableKey(item)] },
     );
   }
+}
+
+/** Once another goes first, a replica without the parts takes them from there, not from the backup. */
+function joinFirst(item: Draft): void {
+  if (!item.replicated) return;
+  if (item.action === 'restore-from-backup') {
+    item.situation = 'replica-lost';
+    item.action = 'recreate-and-fetch';
+  }
+  // One that stands, empty, is registered where it is.
+  if (item.action === 'recreate-and-fetch' && item.standing && item.method === 'restore-replica')
+    item.action = 'restore-replica';
 }
 
 /** What a later replica fetches and must have in the end: what the first one has. */
@@ -424,9 +465,14 @@ function restoreOrder(
  * What the one that goes first finds on its path, and has to remove: whoever joins a path with other registrations, dead
  * ones too, attaches nothing of its own and waits for parts that nobody has.
  */
-function leftBehind(keeper: KeeperReplicaFacts | null, item: Pick<PlanItem, 'authority' | 'action'>): string[] | null {
+function leftBehind(
+  keeper: KeeperReplicaFacts | null,
+  item: Pick<PlanItem, 'authority' | 'action'>,
+  healthy: string[],
+): string[] | null {
   if (!keeper?.tablePathExists || !item.authority || item.action === 'none' || keeper.activeReplicas.length > 0)
     return null;
+  if (keeper.replicas.some((replica) => healthy.includes(replica))) return null;
   return keeper.replicas.filter((replica) => replica !== keeper.replicaName);
 }
 
@@ -439,7 +485,7 @@ function refuseItem(item: Omit<PlanItem, 'statements'>, definition: TableDefinit
       ? null
       : problem(
           'UNSUPPORTED_SERVER',
-          `${tableKey(item)}: the server has no SYSTEM RESTORE REPLICA, and the conversion needs a database of the engine Ordinary`,
+          `${tableKey(item)}: the server lacks a statement for SYSTEM RESTORE REPLICA in place, and the conversion needs a database of the engine Ordinary`,
           { objects },
         );
   if (!item.convertible && (item.action === 'restore-from-backup' || item.action === 'rebuild-from-clone'))
@@ -463,11 +509,6 @@ function authorityOf(
     const restoring = drafts.filter((item) => item.action === 'restore-from-backup');
     const at = input.backups.get(shard)?.node;
     const first = restoring.find((item) => item.node.name === at) ?? restoring[0];
-    for (const item of restoring) {
-      if (item === first) continue;
-      item.situation = 'replica-lost';
-      item.action = 'recreate-and-fetch';
-    }
     return { name: (first ?? drafts.find((item) => item.action === 'none'))?.node.name ?? null };
   }
   const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));

@@ -195,27 +195,34 @@ const FENCED = [
   'REPLICATION QUEUES',
   'DISTRIBUTED SENDS',
 ] as const;
-/** Servers of the conversion know neither TTL nor disks to move to. */
-const OLD: readonly string[] = ['MERGES', 'FETCHES', 'REPLICATED SENDS', 'REPLICATION QUEUES'];
+/**
+ * On servers of the conversion: START REPLICATED SENDS has no effect there (seen on 18.16.1: the peer answers with
+ * nothing until it is restarted), and unverified data is in no table that replicates.
+ */
+const OLD: readonly string[] = ['MERGES'];
 const fenced = (method: Method) => FENCED.filter((what) => method === 'restore-replica' || OLD.includes(what));
 export const fence = (method: Method): string[] => fenced(method).map((what) => `SYSTEM STOP ${what}`);
 export const lift = (method: Method): string[] => fenced(method).map((what) => `SYSTEM START ${what}`);
 
-/** Replication of one table while the rest stays fenced: a later replica fetches, its peers send. */
-export function openReplication(name: TableName): string[] {
-  return ['FETCHES', 'REPLICATED SENDS', 'REPLICATION QUEUES'].map(
-    (what) => `SYSTEM START ${what} ${quoteTable(name)}`,
-  );
+/**
+ * Replication of one table while the rest stays fenced: a later replica fetches, its peers send. What a living peer has
+ * merged is merged here, too, or the queue never empties.
+ */
+export function openReplication(name: TableName, method: Method, live: boolean): string[] {
+  const needed = method === 'conversion' ? [] : ['FETCHES', 'REPLICATED SENDS', 'REPLICATION QUEUES'];
+  return [...needed, ...(live ? ['MERGES'] : [])].map((what) => `SYSTEM START ${what} ${quoteTable(name)}`);
 }
 
-/** The table in which replication is proved, on each replica of a shard. */
-export const CANARY: TableName = { database: RECOVERY_DATABASE, table: 'canary' };
-
-export function createCanary(path: string, replica: string): string {
-  return `CREATE TABLE IF NOT EXISTS ${quoteTable(CANARY)} (n UInt64) ENGINE = ReplicatedMergeTree(${literal(path)}, ${literal(replica)}) ORDER BY n`;
+/** The table in which replication is proved, on each replica of a shard. One an earlier recovery left is not it. */
+export function canary(recovery: string): TableName {
+  return { database: RECOVERY_DATABASE, table: `canary ${recovery}` };
 }
 
-export const insertCanary = (n: number) => `INSERT INTO ${quoteTable(CANARY)} SELECT toUInt64(${n})`;
+export function createCanary(name: TableName, path: string, replica: string): string {
+  return `CREATE TABLE IF NOT EXISTS ${quoteTable(name)} (n UInt64) ENGINE = ReplicatedMergeTree(${literal(path)}, ${literal(replica)}) ORDER BY n`;
+}
+
+export const insertCanary = (name: TableName, n: number) => `INSERT INTO ${quoteTable(name)} SELECT toUInt64(${n})`;
 
 /** A table that was attached after the fence went up does not know of it: stop its background work again. */
 export function fenceTable(name: TableName, method: Method): string[] {

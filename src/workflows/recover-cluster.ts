@@ -16,7 +16,7 @@ import {
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
 import type { Activities } from '../activities/index.js';
-import { buildReport } from '../domain/build-report.js';
+import { buildReport, unitKey } from '../domain/build-report.js';
 import { problem, type Problem } from '../domain/errors.js';
 import { lockId, SEARCH_ATTRIBUTES } from '../domain/messages.js';
 import { nothingToDo, workOf, type Plan } from '../domain/plan.js';
@@ -27,7 +27,16 @@ import type { NodeRef } from '../domain/topology.js';
 import { asFailure, isBadInput, problemOf } from './failures.js';
 import { clusterLock } from './lock.js';
 import { RecoveryState } from './recovery-state.js';
-import { activitiesFor, promote, proveReplication, runObjects, runUnits, validate, type Execution } from './units.js';
+import {
+  activitiesFor,
+  fencedNodes,
+  promote,
+  proveReplication,
+  runObjects,
+  runUnits,
+  validate,
+  type Execution,
+} from './units.js';
 
 /** Reads the configuration only: a worker that does not answer soon is dead. */
 const settings = proxyActivities<Activities>({ startToCloseTimeout: '5 seconds', retry: { maximumAttempts: 20 } });
@@ -223,13 +232,13 @@ class Recovery {
     }
   }
 
-  private async stop({ run, state, activities }: Execution): Promise<void> {
+  private async stop({ run, plan, state, activities }: Execution): Promise<void> {
     await state.gate();
     state.begin('stop');
     this.fence = 'held';
     try {
       await allOf(
-        this.nodes.map((node) =>
+        fencedNodes(plan, this.nodes).map((node) =>
           activities.fenceNode.executeWithOptions({ summary: `fence ${node.name}` }, [{ run, node }]),
         ),
       );
@@ -304,7 +313,13 @@ class Recovery {
     execution.state.setPhase('executing');
     execution.state.forgetFailures(items);
     for (const item of items) execution.state.setResult(item, { state: 'waiting', problem: undefined });
-    await runUnits(execution, items);
+    // What was validated on all replicas may be in use on one: it is not filled again, only put into its place.
+    const { validated } = execution.state;
+    for (const item of items) if (validated.has(unitKey(item))) execution.state.setResult(item, { state: 'done' });
+    await runUnits(
+      execution,
+      items.filter((item) => !validated.has(unitKey(item))),
+    );
     if (!this.isBeside(execution.plan)) await runObjects(execution, items);
     this.finishStages();
   }

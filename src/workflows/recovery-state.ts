@@ -55,6 +55,8 @@ export class RecoveryState {
   readonly results = new Map<string, UnitResult>();
   /** Keys of tables that were made beside their place and are in it now. */
   readonly promoted = new Set<string>();
+  /** Keys of tables that were validated on all replicas of their shard, so that they may be put into their places. */
+  readonly validated = new Set<string>();
   private readonly resolutions: Resolution[] = [];
   /** When the last activity of a stage ended: tables are in different stages at the same time. */
   private readonly lastEnd = new Map<StageName, string>();

@@ -1,7 +1,9 @@
 import { ActivityCancellationType, CancellationScope, isCancellation, proxyActivities } from '@temporalio/workflow';
 import type { Activities, Run } from '../activities/index.js';
 import { itemLabel, unitKey } from '../domain/build-report.js';
-import type { Plan, PlanItem } from '../domain/plan.js';
+import { problem } from '../domain/errors.js';
+import { workOf, type Plan, type PlanItem } from '../domain/plan.js';
+import type { NodeRef } from '../domain/topology.js';
 import type { Policy } from '../domain/policy.js';
 import type { StageName } from '../domain/report.js';
 import { problemOf } from './failures.js';
@@ -212,9 +214,20 @@ export async function promote({ run, plan, state, activities }: Execution): Prom
         other.node.shard !== item.node.shard ||
         other.database !== item.database ||
         other.table !== item.table ||
-        ready.includes(other),
+        ready.includes(other) ||
+        state.results.get(unitKey(other))?.state === 'skipped',
     ),
   );
+  for (const item of whole) state.validated.add(unitKey(item));
+  for (const item of ready)
+    if (!whole.includes(item))
+      state.setResult(item, {
+        state: 'failed',
+        problem: problem(
+          'VALIDATION_FAILED',
+          `${itemLabel(item)} waits in _recovery: another replica of the shard failed`,
+        ),
+      });
   await Promise.all(
     plan.nodes.map(async ({ node }) => {
       const items = whole.filter((item) => item.node.name === node.name && !state.promoted.has(unitKey(item)));
@@ -234,18 +247,28 @@ export async function promote({ run, plan, state, activities }: Execution): Prom
   );
 }
 
+/**
+ * The nodes whose tables are changed. A node without work, or one that only joins its living peers, goes on as it is.
+ */
+export function fencedNodes(plan: Plan, nodes: NodeRef[]): NodeRef[] {
+  // Plans of before 0.2 have no method: in their histories all nodes were fenced.
+  if (plan.nodes.some(({ method }) => (method as string | undefined) === undefined)) return nodes;
+  return nodes.filter((node) => workOf(plan).some((item) => item.node.name === node.name && item.fetches !== 'live'));
+}
+
 /** Work on a table that is made beside the place where it belongs. */
 const isBeside = (item: PlanItem) =>
   item.replicated && item.method === 'conversion' && item.action !== 'none' && item.action !== 'needs-operator';
 
 /** A row goes from each replica to the others, in every shard that was worked on. Embedded nodes do not replicate. */
-export async function proveReplication({ run, plan, activities }: Execution): Promise<void> {
+export async function proveReplication({ run, plan, state, activities }: Execution): Promise<void> {
   const live = plan.nodes.filter(({ node, embedded, method }) => {
     // Plans of before 0.2 have no method: their histories have no canary.
     const isLive = (method as string | undefined) !== undefined && !embedded;
     return isLive && plan.items.some((item) => item.node.shard === node.shard && item.action !== 'none');
   });
   const shards = [...new Set(live.map(({ node }) => node.shard))];
+  await state.gate();
   await Promise.all(
     shards.map((shard) =>
       activities.proveReplication.executeWithOptions({ summary: `canary @ shard ${shard}` }, [{ run, shard }]),

@@ -88,7 +88,7 @@ const BUILDERS: [name: string, build: (name: TableName) => string][] = [
   ['fenceTable', (name) => sql.fenceTable(name, 'restore-replica').join(' ')],
   ['detachStreaming', (name) => sql.detachStreaming(name, 'restore-replica')],
   ['openReplication', (name) => sql.openReplication(name).join(' ')],
-  ['createCanary', (name) => sql.createCanary(name.database, name.table)],
+  ['createCanary', (name) => sql.createCanary(name, name.database, name.table)],
   ['backup', (name) => sql.backup([name, name], "Disk('b', 'x')", name.table)],
   ['backupAs', (name) => sql.backupAs(name, name, "Disk('b', 'x')", name.table)],
 ];
@@ -184,12 +184,7 @@ describe('the fence', () => {
       expect(sql.fence('restore-replica')).toContain(`SYSTEM STOP ${what}`);
   });
   it('has only what old servers know, where the method is the conversion', () => {
-    expect(sql.fence('conversion')).toEqual([
-      'SYSTEM STOP MERGES',
-      'SYSTEM STOP FETCHES',
-      'SYSTEM STOP REPLICATED SENDS',
-      'SYSTEM STOP REPLICATION QUEUES',
-    ]);
+    expect(sql.fence('conversion')).toEqual(['SYSTEM STOP MERGES']);
     expect(sql.fenceTable({ database: 'd', table: 't' }, 'conversion')).toEqual(['SYSTEM STOP MERGES `d`.`t`']);
     expect(sql.dropAside('x', 'conversion')).toBe('DROP TABLE IF EXISTS `_recovery`.`x`');
   });

@@ -6,7 +6,7 @@ import type { PlanItem } from '../../src/domain/plan.js';
 import type { Report } from '../../src/domain/report.js';
 import type { NodeRef } from '../../src/domain/topology.js';
 import { startBench, untilPhase, type Bench, type Handle, type Scene } from './bench.js';
-import { beside, failure, fakes, HASH, N1, N2, planOf, table, valid, view, type FakesOptions } from './fakes.js';
+import { beside, failure, fakes, HASH, N2, planOf, table, valid, view, type FakesOptions } from './fakes.js';
 
 let bench: Bench;
 
