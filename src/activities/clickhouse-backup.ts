@@ -70,7 +70,7 @@ export async function inspectClickHouseBackup(
 /** Where clickhouse-backup keeps local backups: beside the server's data. */
 async function backupFolder(cluster: ClusterPorts, node: string): Promise<string | undefined> {
   const [row] = await cluster.node(node).query<{ path: string }>(queries.SERVER_PATH);
-  const root = /^(.*?)\/(?:metadata|store|data)\//.exec(row?.path ?? '')?.[1];
+  const root = /^(.*?)\/(?:metadata|store)\//.exec(row?.path ?? '')?.[1];
   return root === undefined ? undefined : `${root}/backup`;
 }
 

@@ -118,6 +118,13 @@ function planShard(
   return items;
 }
 
+/** clickhouse-backup copies one server: a table that is not replicated is that server's own. */
+function isAnothers(saved: ManifestTable, backup: BackupContents | undefined, node: NodeFacts): boolean {
+  const kind = tableKind(saved.engine);
+  const isOwn = kind === 'merge-tree' || kind === 'other-data';
+  return isOwn && backup !== undefined && backup.node !== null && backup.node !== node.node.name;
+}
+
 /** What nothing is planned for although it was there: never silence. */
 function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents | undefined): string[] {
   const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
@@ -127,6 +134,10 @@ function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents
       if (saved && tableKind(saved.engine) === 'streaming')
         return [
           `${tableKey(name)} is not on ${node.node.name}: once its target tables are right, ${saved.createQuery}`,
+        ];
+      if (saved && isAnothers(saved, backup, node))
+        return [
+          `${tableKey(name)} is not on ${node.node.name}: it is not replicated, and ${backup?.destination} is not its backup`,
         ];
       if (saved?.definitionOnly)
         return [`${tableKey(name)} @ ${node.node.name}: the backup has its definition only, its rows are lost`];
@@ -161,6 +172,7 @@ function draftItem(
   const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
   if (here?.kind === 'streaming' || (saved && tableKind(saved.engine) === 'streaming')) return null;
   if (here) return standingItem(here, node, saved);
+  if (saved && isAnothers(saved, backup, node)) return null;
   // A plain table is its server's own: only replicated tables and objects are the same on all replicas.
   const peer = shard
     .map((other) => find(other, name))

@@ -74,6 +74,17 @@ describe('a read', () => {
     expect(sent?.url.href).not.toContain(CANARY);
   });
 
+  it('is sent again as old servers take it, each of several at once', async () => {
+    const fake = await fakeServer((_, request, response) => {
+      if (!request.url?.includes('param_t')) return response.end('{"n":"1"}\n');
+      response.writeHead(500, { 'Content-Type': 'text/plain' });
+      response.end('Code: 115, e.displayText() = DB::Exception: Unknown setting param_t, e.what() = DB::Exception');
+    });
+    const node = nodeAt(fake.url);
+    const read = () => node.query('SELECT {t:String} AS n', { params: { t: 'x' } });
+    expect(await Promise.all([read(), read(), read()])).toEqual(Array(3).fill([{ n: '1' }]));
+  });
+
   it('is sent again, once, when the connection is reset', async () => {
     let calls = 0;
     const fake = await fakeServer((_, request, response) => {

@@ -87,7 +87,7 @@ const BUILDERS: [name: string, build: (name: TableName) => string][] = [
   ['promoteByRename', sql.promoteByRename],
   ['fenceTable', (name) => sql.fenceTable(name, 'restore-replica').join(' ')],
   ['detachStreaming', (name) => sql.detachStreaming(name, 'restore-replica')],
-  ['openReplication', (name) => sql.openReplication(name).join(' ')],
+  ['openReplication', (name) => sql.openReplication(name, 'restore-replica', true).join(' ')],
   ['createCanary', (name) => sql.createCanary(name, name.database, name.table)],
   ['backup', (name) => sql.backup([name, name], "Disk('b', 'x')", name.table)],
   ['backupAs', (name) => sql.backupAs(name, name, "Disk('b', 'x')", name.table)],

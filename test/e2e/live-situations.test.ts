@@ -27,7 +27,7 @@ describe('on servers that replicate (conversion)', { timeout: 300_000 }, () => {
   const judged = () => ({ nodes: rig.cluster.nodes, keeperHosts: rig.ensemble.hosts, live: true });
   const differences = async () => compareSnapshots(before, await takeSnapshot(judged()));
 
-  async function setUp({ size = 'small' as 'small' | 'full', shards = 2, keepers = 1 as 1 | 3, policies = {} } = {}) {
+  async function setUp({ size = 'small', shards = 2, keepers = 1, policies = {} } = {}) {
     rig = await startServersRig({ dir: scratch.path, shards, keepers, policies });
     await createLiveDataset(rig.cluster.nodes, { clusterName: CLUSTER, size });
     before = await takeSnapshot(judged());
@@ -66,7 +66,7 @@ describe('on servers that replicate (conversion)', { timeout: 300_000 }, () => {
 
   async function loseDisk(node: number): Promise<void> {
     await rig.cluster.killNode(node);
-    await rig.cluster.wipeNodeData(node);
+    rig.cluster.wipeNodeData(node);
     await rig.cluster.startNode(node);
   }
 

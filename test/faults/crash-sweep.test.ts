@@ -1,12 +1,10 @@
-import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Report } from '../../src/domain/report.js';
+import { sweepCrashes } from '../support/crash-sweep.js';
 import { createDataset } from '../support/dataset.js';
 import { compareSnapshots, takeSnapshot } from '../support/oracle.js';
-import { scratchDir, type Child } from '../support/processes.js';
+import { scratchDir } from '../support/processes.js';
 import { CLUSTER, REPOSITORY, startRig, type Rig } from '../support/recovery-rig.js';
-import { repoRoot } from '../support/tools.js';
 
 const ACTIVITIES = [
   'getPolicy',
@@ -87,30 +85,13 @@ describe('the worker is killed with SIGKILL', () => {
     process.kill(first.pid, 'SIGKILL');
     await rig.disaster({ lostShards: [1] });
 
-    const markers = join(scratch.path, 'markers');
-    mkdirSync(markers);
-    const started = JSON.parse(
-      (await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json')).stdout,
-    ) as { id: string };
-    const script = join(repoRoot, 'test/support/crash-worker.ts');
-    const workerEnv = { CRASH_POINTS: JSON.stringify(points), CRASH_DIR: markers };
-    let worker: Child = await rig.startWorker({ script, workerEnv });
-    let finished = false;
-    let restarts = 0;
-    const report = rig.cli('report', started.id, '--json').finally(() => {
-      finished = true;
+    const { report, missed } = await sweepCrashes(rig, {
+      points,
+      args: ['--backup', 'latest'],
+      markers: join(scratch.path, 'markers'),
     });
-    while (!finished) {
-      await Promise.race([worker.exited, report]);
-      expect(restarts++, `workers that ended by themselves; the last one said: ${worker.logTail(30)}`).toBeLessThan(
-        points.length + 3,
-      );
-      if (!finished && !worker.isRunning()) worker = await rig.startWorker({ script, workerEnv });
-    }
-    const answer = JSON.parse((await report).stdout) as Report;
-    const missed = points.filter((point) => !readdirSync(markers).includes(encodeURIComponent(point)));
-    expect(answer.problem).toBeUndefined();
-    expect(answer.outcome).toBe('succeeded');
+    expect(report.problem).toBeUndefined();
+    expect(report.outcome).toBe('succeeded');
     expect(compareSnapshots(before, await takeSnapshot(judge))).toEqual([]);
     expect(missed, 'points that were never reached').toEqual([]);
     spent.push(...points);

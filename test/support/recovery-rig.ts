@@ -98,27 +98,24 @@ async function startRigOn<Cluster extends TestCluster>(options: RigOptions, star
   const { temporal, ensemble, cluster } = await startParts(options, startCluster);
   const configPath = join(dir, 'recovery.yaml');
   const entry = cluster.config.clusters[CLUSTER];
-  writeFileSync(
-    configPath,
-    stringify({
-      clusters: {
-        [CLUSTER]: {
-          ...entry,
-          backups: options.backups ?? {
-            [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" },
-          },
+  const native = { [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } };
+  /** Writes recovery.yaml; a worker that runs keeps the one it has read. */
+  const configure = ({ backups = options.backups ?? native }: { backups?: Record<string, unknown> } = {}) =>
+    writeFileSync(
+      configPath,
+      stringify({
+        clusters: { [CLUSTER]: { ...entry, backups } },
+        policies: {
+          approval: 'auto',
+          heartbeatTimeoutSeconds: 3,
+          unavailableDeadlineSeconds: 120,
+          sessionTimeoutSeconds: 15,
+          ...policies,
         },
-      },
-      policies: {
-        approval: 'auto',
-        heartbeatTimeoutSeconds: 3,
-        unavailableDeadlineSeconds: 120,
-        sessionTimeoutSeconds: 15,
-        ...policies,
-      },
-      reports: { dir: join(dir, 'reports') },
-    }),
-  );
+        reports: { dir: join(dir, 'reports') },
+      }),
+    );
+  configure();
   const env = { ...process.env, TEMPORAL_ADDRESS: temporal.address, CH_RECOVER_CONFIG: configPath };
   const workers: Child[] = [];
   const commands = new Set<ChildProcess>();
@@ -141,6 +138,7 @@ async function startRigOn<Cluster extends TestCluster>(options: RigOptions, star
     ensemble,
     cluster,
     configPath,
+    configure,
     env,
     nodes: cluster.nodes.map((node) => ({ name: node.name, url: node.url })),
     cli,

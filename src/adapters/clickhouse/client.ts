@@ -100,13 +100,18 @@ export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNo
     }
   }
 
-  async function mayRepeat(cause: unknown, opened: Clients, sql: string, retries: number): Promise<boolean> {
+  /** `wasOld`: how it was sent. Of several reads at once, each learns that the server is old from its own answer. */
+  async function mayRepeat(
+    cause: unknown,
+    opened: Clients,
+    { sql, wasOld, retries }: { sql: string; wasOld: boolean; retries: number },
+  ): Promise<boolean> {
     // An idle connection of before a restart.
     if (errnoOf(cause) === 'ECONNRESET') return retries === 0;
     const error = toNodeError(cause, { node: ref.name, secrets: opened.secrets });
     if (error instanceof RecoveryError) return false;
-    if (!opened.old && error.code === UNKNOWN_SETTING) return (opened.old = true);
-    if (!opened.old || error.code !== UNKNOWN_TABLE || !sql.includes('FROM system.')) return false;
+    if (!wasOld && error.code === UNKNOWN_SETTING) return (opened.old = true);
+    if (!wasOld || error.code !== UNKNOWN_TABLE || !sql.includes('FROM system.')) return false;
     await delay(OLD_RETRY_MS);
     return retries < OLD_RETRIES;
   }
@@ -120,21 +125,22 @@ export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNo
     ref,
     query: <Row>(sql: string, options: StatementOptions = {}) =>
       bounded<Row[]>(READ_TIMEOUT_MS, options, async (opened, abort_signal) => {
-        const send = async () => {
+        const send = async (old: boolean) => {
           const result = await opened.reads.query({
-            ...bind(sql, options.params, opened.old),
+            ...bind(sql, options.params, old),
             format: 'JSONEachRow',
             abort_signal,
-            clickhouse_settings: { ...(opened.old ? OLD_READ_SETTINGS : READ_SETTINGS), ...options.settings },
+            clickhouse_settings: { ...(old ? OLD_READ_SETTINGS : READ_SETTINGS), ...options.settings },
           });
           return result.json<Row>();
         };
         for (let retries = 0; ; retries++) {
+          const wasOld = opened.old;
           try {
-            return await send();
+            return await send(wasOld);
           } catch (cause) {
             // A read changes nothing, so it may be sent again.
-            if (abort_signal.aborted || !(await mayRepeat(cause, opened, sql, retries))) throw cause;
+            if (abort_signal.aborted || !(await mayRepeat(cause, opened, { sql, wasOld, retries }))) throw cause;
           }
         }
       }),
