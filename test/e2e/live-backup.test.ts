@@ -29,7 +29,7 @@ describe('data from clickhouse-backup, on servers that replicate', { timeout: 30
   const backupFolder = (node: number) => join(rig.cluster.nodes[node]!.dir, 'data/backup');
 
   /** With a backup `b1` on the first replica of each shard. */
-  async function setUp({ size = 'small', shards = 1 } = {}) {
+  async function setUp({ size = 'small', shards = 1 }: { size?: 'small' | 'full'; shards?: number } = {}) {
     rig = await startServersRig({ dir: scratch.path, shards, backups: {} });
     await createLiveDataset(rig.cluster.nodes, { clusterName: CLUSTER, size });
     before = await takeSnapshot(judged());

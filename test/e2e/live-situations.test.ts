@@ -27,7 +27,12 @@ describe('on servers that replicate (conversion)', { timeout: 300_000 }, () => {
   const judged = () => ({ nodes: rig.cluster.nodes, keeperHosts: rig.ensemble.hosts, live: true });
   const differences = async () => compareSnapshots(before, await takeSnapshot(judged()));
 
-  async function setUp({ size = 'small', shards = 2, keepers = 1, policies = {} } = {}) {
+  async function setUp({
+    size = 'small',
+    shards = 2,
+    keepers = 1,
+    policies = {},
+  }: { size?: 'small' | 'full'; shards?: number; keepers?: 1 | 3; policies?: Record<string, unknown> } = {}) {
     rig = await startServersRig({ dir: scratch.path, shards, keepers, policies });
     await createLiveDataset(rig.cluster.nodes, { clusterName: CLUSTER, size });
     before = await takeSnapshot(judged());
