@@ -1,10 +1,12 @@
 import { RecoveryError } from '../domain/errors.js';
 import { methodOf } from '../domain/inventory.js';
-import { quoteTable } from '../domain/names.js';
+import { quoteTable, tableKey, type TableName } from '../domain/names.js';
+import type { NodeRef } from '../domain/topology.js';
 import { canary, createCanary, dropAside, insertCanary } from '../domain/statements.js';
-import type { ClusterPorts } from '../ports.js';
+import { ServerError, type ClusterPorts } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { ensureLedger } from './ledger.js';
+import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 
 const POLL_MS = 200;
@@ -20,9 +22,9 @@ export async function proveReplication(
   run: { recovery: string },
   shard: string,
   context: StepContext,
-): Promise<void> {
+): Promise<{ warnings: string[] }> {
   const members = cluster.topology.nodes.filter((node) => node.shard === shard);
-  if (members.length < 2) return;
+  if (members.length < 2) return { warnings: await deafDistributed(cluster, members) };
   const name = canary(run.recovery);
   const nodes = members.map((ref) => ({ ref, node: cluster.node(ref.name) }));
   for (const { ref, node } of nodes) {
@@ -45,4 +47,24 @@ export async function proveReplication(
       context.assertFresh();
     }
   for (const { node } of nodes) await node.execute(dropAside(name.table, methodOf(await capabilitiesOf(node))));
+  return { warnings: await deafDistributed(cluster, members) };
+}
+
+/** Distributed tables that do not answer. A warning: what they read may be somebody else's, and was so before. */
+async function deafDistributed(cluster: ClusterPorts, members: NodeRef[]): Promise<string[]> {
+  const deaf: string[] = [];
+  for (const { name } of members) {
+    const node = cluster.node(name);
+    for (const table of await node.query<TableName>(queries.DISTRIBUTED)) {
+      try {
+        await node.query(`SELECT 1 AS answer FROM ${quoteTable(table)} LIMIT 1`);
+      } catch (error) {
+        if (!(error instanceof ServerError || error instanceof RecoveryError)) throw error;
+        deaf.push(
+          `${tableKey(table)} on ${name}, a Distributed table, does not answer: ${error.message}`.slice(0, 300),
+        );
+      }
+    }
+  }
+  return deaf;
 }

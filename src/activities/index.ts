@@ -90,7 +90,7 @@ export function createActivities(ports: Ports) {
     async promoteTables({ run, items }: { run: Run; items: PlanItem[] }): Promise<void> {
       return step(run.cluster, (context) => promoteTables(ports, run.cluster, items, context));
     },
-    async proveReplication({ run, shard }: { run: Run; shard: string }): Promise<void> {
+    async proveReplication({ run, shard }: { run: Run; shard: string }): Promise<{ warnings: string[] }> {
       return step(run.cluster, (context) => proveReplication(ports.cluster(run.cluster), run, shard, context));
     },
     async finishNode({ run, node }: { run: Run; node: NodeRef }) {

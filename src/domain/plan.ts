@@ -146,3 +146,11 @@ export function situationCounts(plan: Plan): Record<string, number> {
   for (const item of plan.items) counts[item.situation] = (counts[item.situation] ?? 0) + 1;
   return counts;
 }
+
+/** A node without work, or whose replicas only join their living peers, goes on as it is. */
+export function isChanged(node: string, items: PlanItem[]): boolean {
+  return items.some(
+    (item) =>
+      item.node.name === node && item.action !== 'none' && item.action !== 'needs-operator' && item.fetches !== 'live',
+  );
+}

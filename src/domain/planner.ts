@@ -15,7 +15,7 @@ import {
 import { keeperState } from './keeper-state.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
 import { compilePattern, OWN_DATABASES, quoteTable, tableKey, type TableName } from './names.js';
-import type { Plan, PlanItem } from './plan.js';
+import { isChanged, type Plan, type PlanItem } from './plan.js';
 import { groupByShard, scopedKey, type PlanInput } from './plan-input.js';
 import { refuseNodes, refusePatterns } from './plan-refusals.js';
 import { fenceOf, isConvertible, missingDatabases, statementsOf } from './plan-statements.js';
@@ -38,6 +38,15 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
   for (const [shard, nodes] of groupByShard(input.nodes))
     items.push(...planShard(shard, nodes, input, selected, warnings));
   refusals.push(...refusePatterns(input));
+  const fragile = new Set(
+    items.flatMap((item) =>
+      item.method === 'conversion' && item.situation === 'keeper-metadata-lost' ? [item.node.name] : [],
+    ),
+  );
+  if (fragile.size > 0)
+    warnings.push(
+      `do not restart ClickHouse on ${[...fragile].sort().join(', ')} before this is done: a server of that age does not start, or starts without its tables, while their ZooKeeper metadata is missing`,
+    );
   const first = [...input.backups.values()][0];
   return {
     cluster: input.request.cluster,
@@ -50,7 +59,7 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
       version: node.version,
       method: methodOf(node.capabilities),
       strategy: strategyOf(node),
-      fence: fenceOf(node),
+      fence: isChanged(node.node.name, items) ? fenceOf(node) : [],
       databases: missingDatabases(node, items, input),
     })),
     items,

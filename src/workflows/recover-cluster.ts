@@ -288,10 +288,12 @@ class Recovery {
       }
       const failed = state.failed();
       if (failed.length === 0)
-        await proveReplication(execution).catch((error: unknown) => {
-          state.finish('validate', 'failed');
-          throw error;
-        });
+        this.warnings.push(
+          ...(await proveReplication(execution).catch((error: unknown) => {
+            state.finish('validate', 'failed');
+            throw error;
+          })),
+        );
       state.finish('validate', failed.length > 0 ? 'failed' : 'done');
       if (failed.length === 0 || this.isAutomatic()) return;
       state.setPhase('waiting-for-resolve');

@@ -2,7 +2,7 @@ import { ActivityCancellationType, CancellationScope, isCancellation, proxyActiv
 import type { Activities, Run } from '../activities/index.js';
 import { itemLabel, unitKey } from '../domain/build-report.js';
 import { problem } from '../domain/errors.js';
-import { workOf, type Plan, type PlanItem } from '../domain/plan.js';
+import { isChanged, type Plan, type PlanItem } from '../domain/plan.js';
 import type { NodeRef } from '../domain/topology.js';
 import type { Policy } from '../domain/policy.js';
 import type { StageName } from '../domain/report.js';
@@ -247,13 +247,11 @@ export async function promote({ run, plan, state, activities }: Execution): Prom
   );
 }
 
-/**
- * The nodes whose tables are changed. A node without work, or one that only joins its living peers, goes on as it is.
- */
+/** The nodes whose tables are changed. */
 export function fencedNodes(plan: Plan, nodes: NodeRef[]): NodeRef[] {
   // Plans of before 0.2 have no method: in their histories all nodes were fenced.
   if (plan.nodes.some(({ method }) => (method as string | undefined) === undefined)) return nodes;
-  return nodes.filter((node) => workOf(plan).some((item) => item.node.name === node.name && item.fetches !== 'live'));
+  return nodes.filter((node) => isChanged(node.name, plan.items));
 }
 
 /** Work on a table that is made beside the place where it belongs. */
@@ -261,7 +259,7 @@ const isBeside = (item: PlanItem) =>
   item.replicated && item.method === 'conversion' && item.action !== 'none' && item.action !== 'needs-operator';
 
 /** A row goes from each replica to the others, in every shard that was worked on. Embedded nodes do not replicate. */
-export async function proveReplication({ run, plan, state, activities }: Execution): Promise<void> {
+export async function proveReplication({ run, plan, state, activities }: Execution): Promise<string[]> {
   const live = plan.nodes.filter(({ node, embedded, method }) => {
     // Plans of before 0.2 have no method: their histories have no canary.
     const isLive = (method as string | undefined) !== undefined && !embedded;
@@ -269,9 +267,10 @@ export async function proveReplication({ run, plan, state, activities }: Executi
   });
   const shards = [...new Set(live.map(({ node }) => node.shard))];
   await state.gate();
-  await Promise.all(
+  const proved = await Promise.all(
     shards.map((shard) =>
       activities.proveReplication.executeWithOptions({ summary: `canary @ shard ${shard}` }, [{ run, shard }]),
     ),
   );
+  return proved.flatMap(({ warnings }) => warnings);
 }

@@ -20,11 +20,16 @@ export interface SweepResult {
   missed: string[];
 }
 
-/** Further workers that may end; more, and they end by themselves. */
-const SPARE = 4;
+/**
+ * Each with one activity at a time: a kill then costs one activity an attempt, whose back-off grows with every one, and
+ * several points are come to at once.
+ */
+const WORKERS = 4;
+/** Further workers that may be started; more, and they end by themselves. */
+const SPARE = 2;
 
 /**
- * Starts a recovery and keeps two workers at it, so that one is there when the other is killed.
+ * Starts a recovery and keeps some workers at it, so that others are there when one is killed.
  * @throws Error when workers end that were not killed
  */
 export async function sweepCrashes(rig: Rig | ServersRig, { points, args = [], markers }: CrashSweep) {
@@ -33,7 +38,7 @@ export async function sweepCrashes(rig: Rig | ServersRig, { points, args = [], m
   if (started.exitCode !== 0) throw new Error(`the recovery did not start: ${started.stderr}`);
   const { id } = JSON.parse(started.stdout) as { id: string };
   const script = join(repoRoot, 'test/support/crash-worker.ts');
-  const workerEnv = { CRASH_POINTS: JSON.stringify(points), CRASH_DIR: markers };
+  const workerEnv = { CRASH_POINTS: JSON.stringify(points), CRASH_DIR: markers, SLOTS: '1' };
   let isOver = false;
   let starts = 0;
   const over = rig.cli('report', id, '--json').finally(() => {
@@ -42,13 +47,14 @@ export async function sweepCrashes(rig: Rig | ServersRig, { points, args = [], m
   const keepOneRunning = async () => {
     let last = '';
     while (!isOver) {
-      if (++starts > points.length + SPARE) throw new Error(`workers end by themselves; the last one said: ${last}`);
+      if (++starts > points.length + WORKERS + SPARE)
+        throw new Error(`workers end by themselves; the last one said: ${last}`);
       const worker = await rig.startWorker({ script, workerEnv });
       await Promise.race([worker.exited, over]);
       last = worker.logTail(30);
     }
   };
-  const [{ stdout, stderr }] = await Promise.all([over, keepOneRunning(), keepOneRunning()]);
+  const [{ stdout, stderr }] = await Promise.all([over, ...Array.from({ length: WORKERS }, keepOneRunning)]);
   if (stdout === '') throw new Error(`there is no report: ${stderr}`);
   const spent = readdirSync(markers);
   const missed = points.filter((point) => !spent.includes(encodeURIComponent(point)));

@@ -2,7 +2,7 @@
  * A worker that ends itself with SIGKILL at chosen points, each once per sweep (a marker file says which are spent), or
  * that stops at them: all who come to such a point wait until a file says to go on.
  *
- * CRASH_POINTS, HOLD_POINTS: JSON arrays of points; CRASH_DIR: where the markers go. A point is
+ * CRASH_POINTS, HOLD_POINTS: JSON arrays of points; CRASH_DIR: where the markers go; SLOTS: activities at once. A point is
  * - `activity/<type>/start`: before the activity does anything
  * - `activity/<type>/statement`: after its first statement ran on the server, before anybody heard of it
  * - `activity/<type>/ack`: after its last step, before Temporal hears of it
@@ -81,6 +81,9 @@ await runWorker(await loadConfig(process.env['CH_RECOVER_CONFIG'] ?? ''), {
     workflowBundle: { codePath: join(repoRoot, 'dist/workflow-bundle.js') },
     // The next task of a workflow whose worker was killed waits so long for it; 10 s otherwise.
     stickyQueueScheduleToStartTimeout: '1s',
+    ...(process.env['SLOTS'] === undefined
+      ? {}
+      : { maxConcurrentActivityTaskExecutions: Number(process.env['SLOTS']) }),
     interceptors: {
       activity: [
         () => ({

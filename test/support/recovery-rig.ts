@@ -118,6 +118,7 @@ async function startRigOn<Cluster extends TestCluster>(options: RigOptions, star
   configure();
   const env = { ...process.env, TEMPORAL_ADDRESS: temporal.address, CH_RECOVER_CONFIG: configPath };
   const workers: Child[] = [];
+  let started = 0;
   const commands = new Set<ChildProcess>();
 
   const cli = (...args: string[]): Promise<CliResult> =>
@@ -149,7 +150,7 @@ async function startRigOn<Cluster extends TestCluster>(options: RigOptions, star
       script,
       workerEnv = {},
     }: { script?: string; workerEnv?: Record<string, string> } = {}): Promise<Child> {
-      const name = `worker-${workers.length + 1}`;
+      const name = `worker-${++started}`;
       const args = script === undefined ? [cliPath, 'worker'] : ['--import', 'tsx', script];
       const child = await start({
         name,

@@ -218,6 +218,7 @@ describe.each([
     const dead: Partial<Activities> = {
       proveReplication: async ({ shard }) => {
         if (shard === '02') throw failure('VALIDATION_FAILED', 'shard 02: n3 has 1 of 2 canary rows');
+        return { warnings: [] };
       },
     };
     it.each([

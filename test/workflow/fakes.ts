@@ -209,7 +209,7 @@ export function fakes(options: FakesOptions): Fakes {
     proveReplication: recorded(
       'proveReplication',
       ({ shard }) => shard,
-      async () => undefined,
+      async () => ({ warnings: [] }),
     ),
     finishNode: recorded('finishNode', onNode, async () => ({ kept: 1, dropped: 0 })),
     liftFence: recorded('liftFence', onNode, async () => 'lifted'),

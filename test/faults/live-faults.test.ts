@@ -1,0 +1,284 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Progress } from '../../src/domain/messages.js';
+import type { Report } from '../../src/domain/report.js';
+import type { BackupServer } from '../support/clickhouse-backup.js';
+import { startHeldWorker, type Hold } from '../support/held-worker.js';
+import { loseDisk, startBackupServers } from '../support/live-backups.js';
+import { createLiveDataset } from '../support/live-dataset.js';
+import { compareSnapshots, takeSnapshot, type Snapshot } from '../support/oracle.js';
+import { scratchDir, waitFor } from '../support/processes.js';
+import { CLUSTER, startServersRig, type RigOptions, type ServersRig } from '../support/recovery-rig.js';
+import { createWriterTables, judge, startWriter, type Writer } from '../support/writer.js';
+
+/** Where the recovery is held while something dies, by stage. All who come there wait. */
+const AT = {
+  stop: 'sql/SYSTEM STOP MERGES/before',
+  verifyParts: 'sql/RENAME TABLE `_recovery`.`making/before',
+  createNext: 'sql/CREATE TABLE `_recovery`.`next/before',
+  fillNext: 'sql/ALTER TABLE `_recovery`.`next/before',
+  /** The first table has its replica, and Temporal has not heard of it. */
+  replicaDone: 'activity/restoreTableReplica/ack',
+  promote: 'sql/RENAME TABLE `_recovery`.`next/before',
+  canary: 'sql/INSERT INTO `_recovery`.`canary/before',
+} as const;
+type Place = (typeof AT)[keyof typeof AT];
+
+/** Shard 01 with two replicas of ClickHouse 18.16.1, its Keeper metadata lost, a writer at work. */
+describe('on servers that replicate, something dies in the middle', { timeout: 300_000 }, () => {
+  let rig: ServersRig;
+  let scratch: ReturnType<typeof scratchDir>;
+  let before: Snapshot;
+  let writer: Writer | null = null;
+  let backups: BackupServer[] = [];
+
+  beforeEach(() => {
+    scratch = scratchDir('live-faults');
+  });
+  afterEach(async () => {
+    await writer?.stop();
+    writer = null;
+    await Promise.all(backups.splice(0).map((server) => server.stop()));
+    await rig.stop();
+    scratch.remove();
+  });
+
+  const snapshot = () => takeSnapshot({ nodes: rig.cluster.nodes, keeperHosts: rig.ensemble.hosts, live: true });
+
+  async function setUp({ keepers, policies }: Pick<RigOptions, 'keepers' | 'policies'> = {}): Promise<void> {
+    rig = await startServersRig({ dir: scratch.path, shards: 1, keepers, backups: {}, policies });
+    await createLiveDataset(rig.cluster.nodes, { clusterName: CLUSTER, size: 'small' });
+  }
+
+  /** Under a writer, on servers that go on running. */
+  async function loseKeeper(): Promise<void> {
+    const tables = await createWriterTables(rig.cluster.nodes);
+    before = await snapshot();
+    // One replica until the loss: rows that only one replica has on both sides would be a divergence.
+    writer = startWriter({ nodes: [rig.cluster.nodes[0]!], tables });
+    await waitFor(() => Number(writer?.log.acknowledged.length) > 20, { what: 'rows', deadlineMs: 60_000 });
+    await rig.ensemble.stop();
+    rig.ensemble.wipe();
+    await rig.ensemble.start();
+  }
+
+  async function start(...args: string[]): Promise<string> {
+    const { stdout, stderr } = await rig.cli('start', '--cluster', CLUSTER, '--yes', '--json', ...args);
+    expect(stdout, stderr).toMatch(/^\{/);
+    return (JSON.parse(stdout) as { id: string }).id;
+  }
+
+  async function end(id: string): Promise<{ exitCode: number; report: Report }> {
+    const { exitCode, stdout, stderr } = await rig.cli('report', id, '--json');
+    expect(stdout, stderr).toMatch(/^\{/);
+    return { exitCode, report: JSON.parse(stdout) as Report };
+  }
+
+  const problems = ({ problem, tables }: Report) =>
+    [problem, ...tables.map((table) => table.problem)].flatMap((p) => p ?? []);
+
+  /** The stage that people see: the last that has begun. */
+  async function stageOf(id: string): Promise<string | undefined> {
+    const { stdout } = await rig.cli('status', id, '--json');
+    return (JSON.parse(stdout) as Progress).stages.filter(({ startedAt }) => startedAt !== null).at(-1)?.name;
+  }
+
+  async function expectRecovered(id: string): Promise<void> {
+    const { report } = await end(id);
+    expect(problems(report)).toEqual([]);
+    expect(report).toMatchObject({ outcome: 'succeeded', fence: 'lifted' });
+    await expectWhole();
+  }
+
+  async function expectWhole(): Promise<void> {
+    if (writer) {
+      const acknowledged = writer.log.acknowledged.length;
+      await waitFor(() => writer!.log.acknowledged.length > acknowledged + 20, {
+        what: 'inserts to flow again',
+        deadlineMs: 60_000,
+      });
+      const log = await writer.stop();
+      expect(log.refused.length).toBeGreaterThan(0);
+      const verdict = () => judge({ nodes: rig.cluster.nodes, log });
+      await waitFor(async () => (await verdict()).length === 0, {
+        what: 'all acknowledged rows on both replicas',
+        deadlineMs: 60_000,
+      }).catch(async () => expect(await verdict()).toEqual([]));
+    }
+    const differences = compareSnapshots(before, await snapshot());
+    expect(differences.filter((line) => !line.includes('`live`'))).toEqual([]);
+  }
+
+  async function ask(node: number, query: string): Promise<string> {
+    const answer = await fetch(rig.cluster.nodes[node]!.url, { method: 'POST', body: query });
+    const text = (await answer.text()).trim();
+    if (!answer.ok) throw new Error(text.slice(0, 300));
+    return text;
+  }
+
+  /** Whether the server would look for the metadata of its tables when it starts. Also what is detached is attached then. */
+  function hasReplicatedTables(node: number): boolean {
+    return ['shop', 'live'].some((database) => {
+      const folder = join(rig.cluster.nodes[node]!.dir, 'data/metadata', database);
+      return readdirSync(folder).some((file) =>
+        readFileSync(join(folder, file), 'utf8').includes('ENGINE = Replicated'),
+      );
+    });
+  }
+
+  /**
+   * What an operator does whose server died: 18.16.1 starts with ZooKeeper once none of its tables is one whose metadata
+   * are lost. Until then it starts without.
+   */
+  async function killAndRestart(node: number): Promise<void> {
+    await rig.cluster.killNode(node);
+    await rig.cluster.startNode(node, { withoutKeeper: hasReplicatedTables(node) });
+  }
+
+  /** As soon as the recovery has taken all of its tables out, the server can have its ZooKeeper back. */
+  async function giveKeeperBack(node: number): Promise<void> {
+    await waitFor(() => !hasReplicatedTables(node), { what: 'all tables taken out', deadlineMs: 60_000 });
+    await rig.cluster.stopNode(node);
+    await rig.cluster.startNode(node);
+  }
+
+  async function at(hold: Hold, place: Place, fault: () => Promise<unknown>): Promise<void> {
+    await hold.reached(place);
+    await fault();
+    hold.release(place);
+  }
+
+  it.each([
+    ['that goes first', 0],
+    ['that joins it', 1],
+  ])('the server of the replica %s is killed in every stage, and started by its operator', async (_name, node) => {
+    await setUp();
+    await loseKeeper();
+    const hold = await startHeldWorker(rig, [
+      AT.stop,
+      AT.verifyParts,
+      AT.createNext,
+      AT.fillNext,
+      AT.promote,
+      AT.canary,
+    ]);
+    const id = await start();
+    await at(hold, AT.stop, () => killAndRestart(node));
+    await at(hold, AT.verifyParts, () => killAndRestart(node));
+    await at(hold, AT.createNext, async () => {
+      expect(await stageOf(id)).toBe('restore-replica');
+      if (node === 0)
+        await waitFor(() => !hasReplicatedTables(node), { what: 'all tables taken out', deadlineMs: 60_000 });
+      await killAndRestart(node);
+    });
+    await at(hold, AT.fillNext, () => killAndRestart(node));
+    await giveKeeperBack(node);
+    await at(hold, AT.promote, () => killAndRestart(node));
+    await hold.reached(AT.canary);
+    expect(await stageOf(id)).toBe('validate');
+    await rig.cluster.killNode(node);
+    await rig.cluster.startNode(node);
+    hold.release(AT.canary);
+    await expectRecovered(id);
+  });
+
+  it('a server stays away: it ends with an error that says so, nothing is lost, and a retry succeeds', async () => {
+    await setUp({ policies: { unavailableDeadlineSeconds: 10 } });
+    await loseKeeper();
+    const hold = await startHeldWorker(rig, [AT.verifyParts]);
+    const first = await start();
+    await at(hold, AT.verifyParts, () => rig.cluster.killNode(0));
+    const dead = await end(first);
+    process.stdout.write(JSON.stringify(dead.report, null, 1));
+    expect(dead.exitCode).toBe(1);
+
+    // It starts without its ZooKeeper only, and then no replica can be made on it.
+    await rig.cluster.startNode(0, { withoutKeeper: true });
+    const second = await end(await start('--adopt'));
+    process.stdout.write(JSON.stringify(second.report, null, 1));
+
+    await giveKeeperBack(0);
+    await expectRecovered(await start('--adopt'));
+  });
+
+  it("ZooKeeper's leader is killed while replicas are made, and while replication is proved", async () => {
+    await setUp({ keepers: 3 });
+    await loseKeeper();
+    const hold = await startHeldWorker(rig, [AT.fillNext, AT.canary]);
+    const id = await start();
+    const killLeader = async () => {
+      const leader = await rig.ensemble.leader();
+      await rig.ensemble.killServer(leader);
+      return leader;
+    };
+    await hold.reached(AT.fillNext);
+    expect(await stageOf(id)).toBe('restore-replica');
+    const leader = await killLeader();
+    hold.release(AT.fillNext);
+    await hold.reached(AT.canary);
+    await rig.ensemble.startServer(leader);
+    await killLeader();
+    hold.release(AT.canary);
+    await expectRecovered(id);
+  });
+
+  it('ZooKeeper is away for 20 s and Temporal is killed while replicas are made, ZooKeeper again while replication is proved', async () => {
+    await setUp();
+    await loseKeeper();
+    const hold = await startHeldWorker(rig, [AT.fillNext, AT.replicaDone, AT.canary]);
+    const id = await start();
+    await hold.reached(AT.fillNext);
+    await rig.ensemble.stop();
+    hold.release(AT.fillNext);
+    await delay(20_000);
+    await rig.ensemble.start();
+    await at(hold, AT.replicaDone, async () => {
+      await rig.temporal.kill();
+      await rig.temporal.start();
+    });
+    await hold.reached(AT.canary);
+    await rig.ensemble.stop();
+    hold.release(AT.canary);
+    await waitFor(async () => (await ask(0, 'SELECT min(is_readonly) FROM system.replicas')) === '1', {
+      what: 'tables to be read-only',
+      deadlineMs: 60_000,
+    });
+    await rig.ensemble.start();
+    await expectRecovered(id);
+  });
+
+  it('clickhouse-backup is killed in the middle of a restore, and comes back', async () => {
+    const parts = 400;
+    await setUp();
+    for (const node of [0, 1])
+      await ask(
+        node,
+        "CREATE TABLE shop.many (p UInt32, v UInt64) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/shop/many', '{replica}') PARTITION BY p ORDER BY v",
+      );
+    await ask(0, `INSERT INTO shop.many SELECT number % ${parts}, number FROM numbers(${parts * 10})`);
+    await ask(1, 'SYSTEM SYNC REPLICA shop.many');
+    before = await snapshot();
+    backups = await startBackupServers(rig);
+    await backups[0]!.create('b1', 'shop.*');
+    for (const node of [0, 1]) await loseDisk(rig, node);
+    await rig.startWorker();
+    const id = await start('--backup', 'cb/b1');
+    const attached = () =>
+      ask(
+        0,
+        "SELECT count() FROM system.parts WHERE active AND database = '_recovery' AND table = 'staging shop.many'",
+      );
+    await waitFor(async () => Number(await attached()) > 10, {
+      what: 'a restore under way',
+      deadlineMs: 60_000,
+      everyMs: 5,
+    });
+    await backups[0]!.kill();
+    expect(Number(await attached())).toBeLessThan(parts);
+    expect(await stageOf(id)).toBe('restore-data');
+    await backups[0]!.start();
+    await expectRecovered(id);
+  });
+});
