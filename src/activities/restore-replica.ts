@@ -4,7 +4,8 @@ import type { PlanItem } from '../domain/plan.js';
 import { RecoveryError } from '../domain/errors.js';
 import { ServerError, type Ports } from '../ports.js';
 import { pause, type StepContext } from './runtime.js';
-import { advance, Unit } from './unit.js';
+import { advance } from './advance.js';
+import { Unit } from './unit.js';
 import { goalOf } from './verify-parts.js';
 
 export interface RestoredReplica {

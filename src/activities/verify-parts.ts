@@ -7,7 +7,8 @@ import type { Policy } from '../domain/policy.js';
 import { ServerError, type Ports } from '../ports.js';
 import * as queries from './queries.js';
 import type { StepContext } from './runtime.js';
-import { advance, Unit } from './unit.js';
+import { advance } from './advance.js';
+import { Unit } from './unit.js';
 
 export interface VerifiedParts {
   parts: PartsDigest;

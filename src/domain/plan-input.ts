@@ -1,7 +1,8 @@
 import type { PartRef } from './authority.js';
-import type { KeeperReplicaFacts, NodeFacts } from './inventory.js';
+import type { KeeperReplicaFacts, NodeFacts, TableDefinition } from './inventory.js';
 import type { BackupContents } from './manifest.js';
 import { tableKey, type TableName } from './names.js';
+import type { PlanItem } from './plan.js';
 import type { RecoveryRequest } from './request.js';
 
 /** What exists, what the backup holds and what was asked for: all that a plan follows from. */
@@ -26,3 +27,10 @@ export function groupByShard(nodes: NodeFacts[]): Map<string, NodeFacts[]> {
   for (const node of nodes) shards.set(node.node.shard, [...(shards.get(node.node.shard) ?? []), node]);
   return shards;
 }
+
+/** An item before it is known who goes first. */
+export type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible' | 'fetches'> & {
+  definition: TableDefinition;
+  keeper: KeeperReplicaFacts | null;
+  identity: string;
+};

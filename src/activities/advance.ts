@@ -1,0 +1,209 @@
+import { decideAttempt, type Goal, type Observation, type Step } from '../domain/attempt.js';
+import { RecoveryError } from '../domain/errors.js';
+import { cloneName, tableKey, type TableName } from '../domain/names.js';
+import type { StepName } from '../domain/plan.js';
+import { PARTITION_PLACEHOLDER } from '../domain/statements.js';
+import { ServerError } from '../ports.js';
+import { pause, type StepContext } from './runtime.js';
+import type { Seen, Unit } from './unit.js';
+
+const POLL_MS = 200;
+/** Same step, same observation, so many times in a row: it does not converge. */
+const MAX_REPEATS = 4;
+/** The longest way through the attempt table, with every repair, has a dozen steps. */
+const MAX_STEPS = 100;
+
+/**
+ * Brings one table one step after the other to its goal: observe, ask the decision, act, observe again. Any statement
+ * may be the last of this process; the next process starts from what it sees.
+ */
+export async function advance(
+  unit: Unit,
+  context: StepContext,
+  goal: Goal,
+  embedded: boolean,
+  until: 'clone' | 'done',
+): Promise<Seen> {
+  let previous = '';
+  let repeats = 0;
+  let lastError: ServerError | null = null;
+  const patience = new Patience(unit, goal, context);
+  for (let steps = 0; ;) {
+    const seen = await unit.observe(embedded);
+    if (until === 'clone' && seen.clone && !seen.running) return seen;
+    const step = decideAttempt(seen, goal);
+    context.progress({ table: tableKey(unit.name), step: step.do, rows: seen.table.parts.rows });
+    if (step.do === 'done') return seen;
+    if (step.do === 'wait' || (step.do === 'refuse' && step.code === 'REPLICA_ACTIVE')) {
+      await patience.wait(step, seen);
+      continue;
+    }
+    patience.reset();
+    if (step.do === 'refuse')
+      throw new RecoveryError(step.code, `${tableKey(unit.name)} on ${unit.item.node.name}: ${step.why}`, {
+        objects: [tableKey(unit.name)],
+      });
+    const state = JSON.stringify({ step, seen: { ...seen, running: null } });
+    repeats = state === previous ? repeats + 1 : 0;
+    if (repeats >= MAX_REPEATS || ++steps > MAX_STEPS) {
+      if (lastError) throw lastError;
+      throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)}: '${step.do}' changes nothing`, {
+        objects: [tableKey(unit.name)],
+      });
+    }
+    previous = state;
+    try {
+      await act(unit, step);
+    } catch (error) {
+      // The server's answer is not believed either way: look again. Only a repeat without any change is an error.
+      if (!(error instanceof ServerError)) throw error;
+      lastError = error;
+      await pause(POLL_MS, context.signal);
+    }
+  }
+}
+
+/** A server looks at its session every 10 s or so, whatever the time-out. */
+const MIN_SESSION_SECONDS = 60;
+/** A table that does not renew its session by itself is asked to, once. */
+const RESTART_REPLICA_AFTER_SECONDS = 15;
+
+/** A server that restarted meanwhile was fenced again: every 5 s is soon enough. */
+const OPEN_EVERY = 25;
+
+/** Waits between two looks, and gives up when nothing changes for too long. */
+class Patience {
+  private waiting: { for: string; since: number } | null = null;
+  private restarted = false;
+  private looks = 0;
+
+  constructor(
+    private readonly unit: Unit,
+    private readonly goal: Goal,
+    private readonly context: StepContext,
+  ) {}
+
+  reset(): void {
+    this.waiting = null;
+  }
+
+  async wait(step: Extract<Step, { do: 'wait' | 'refuse' }>, seen: Observation): Promise<void> {
+    // A replica that fetches moves: its time starts anew with every part.
+    const what =
+      step.why === 'catching-up' ? `${step.why} ${JSON.stringify((seen.next ?? seen.table).parts)}` : step.why;
+    if (this.waiting?.for !== what) this.waiting = { for: what, since: performance.now() };
+    const seconds = (performance.now() - this.waiting.since) / 1000;
+    if (step.why === 'catching-up' && this.looks++ % OPEN_EVERY === 0) await this.unit.openReplication();
+    if (step.why === 'session-expired' && seconds > RESTART_REPLICA_AFTER_SECONDS) await this.restartReplica();
+    this.giveUp(step, seconds);
+    await pause(POLL_MS, this.context.signal);
+    // While our statement runs there is no safe point to stop at.
+    if (step.why !== 'statement-running') this.context.assertFresh();
+  }
+
+  private async restartReplica(): Promise<void> {
+    if (this.restarted || !this.unit.has('restart-replica')) return;
+    this.restarted = true;
+    await this.unit.send('restart-replica');
+  }
+
+  private giveUp(step: Extract<Step, { do: 'wait' | 'refuse' }>, seconds: number): void {
+    const name = tableKey(this.unit.name);
+    const table = `${name} on ${this.unit.item.node.name}`;
+    const objects = [name];
+    if (step.do === 'refuse') {
+      // The `is_active` of a server that was killed stays until its session times out.
+      if (seconds > this.goal.sessionTimeoutSeconds)
+        throw new RecoveryError(step.code, `${table}: ${step.why}`, { objects });
+      return;
+    }
+    const limit =
+      step.why === 'statement-running' || step.why === 'catching-up'
+        ? this.goal.statementDeadlineSeconds
+        : Math.max(this.goal.sessionTimeoutSeconds, MIN_SESSION_SECONDS);
+    if (seconds <= limit) return;
+    if (step.why === 'statement-running')
+      throw new RecoveryError('STATEMENT_HUNG', `${table}: our statement does not return`, { objects });
+    if (step.why === 'catching-up')
+      throw new RecoveryError('NO_PROGRESS', `${table}: no part was fetched for ${Math.round(seconds)} s`, { objects });
+    throw new RecoveryError('SESSION_EXPIRED', `${table}: ${step.why} for ${Math.round(seconds)} s`, { objects });
+  }
+}
+
+async function act(unit: Unit, step: Step): Promise<void> {
+  switch (step.do) {
+    case 'attach-not-replicated':
+      // Metadata of a detached table does not show its engine: try the conversion, else attach what is there.
+      if (unit.has('attach-not-replicated')) {
+        try {
+          await unit.send('attach-not-replicated');
+        } catch (error) {
+          if (!(error instanceof ServerError)) throw error;
+          await unit.send('attach');
+        }
+      } else await unit.send('attach');
+      return unit.fenceTable();
+    case 'create-plain':
+      await unit.send('create-plain');
+      return unit.fenceTable();
+    case 'convert':
+      await unit.send('detach');
+      await unit.send('attach-as-replicated');
+      return unit.fenceTable();
+    case 'replace-partitions':
+      return replacePartitions(unit, cloneName('clone', unit.name), unit.name, 'replace-partition', 'drop-partition');
+    case 'make-clone':
+      if (!unit.has('create-making')) return unit.send('make-clone');
+      await unit.send('create-making');
+      return unit.fenceTable(cloneName('making', unit.name));
+    case 'fill-clone':
+      return replacePartitions(unit, unit.name, cloneName('making', unit.name), 'fill-making', 'empty-making');
+    case 'take-out':
+      await unit.send('detach');
+      await unit.send('attach-plain');
+      return unit.fenceTable();
+    case 'attach-plain':
+      await unit.send('attach-plain');
+      return unit.fenceTable();
+    case 'drop-replica':
+      if (unit.has('drop-replica')) return unit.send('drop-replica');
+      return unit.deletePaths('delete-replica-path');
+    case 'drop-peers':
+      if (unit.has('drop-peer-replica')) return unit.sendAll('drop-peer-replica');
+      return unit.deletePaths('delete-peer-path');
+    case 'create-next':
+      await unit.send('create-next');
+      // What a living peer merges is merged here, too: its queue would never empty.
+      if (unit.item.fetches === 'live') return;
+      return unit.fenceTable(cloneName('next', unit.name));
+    case 'fill-next':
+      return replacePartitions(
+        unit,
+        cloneName('clone', unit.name),
+        cloneName('next', unit.name),
+        'fill-next',
+        'empty-next',
+      );
+    case 'done':
+    case 'wait':
+    case 'refuse':
+      return;
+    default:
+      return unit.send(step.do);
+  }
+}
+
+/** Makes one table's partitions those of another, where they differ. Hard links; safe to repeat. */
+async function replacePartitions(
+  unit: Unit,
+  from: TableName,
+  to: TableName,
+  replace: StepName,
+  drop: StepName,
+): Promise<void> {
+  for (const { id, sides } of await unit.differingPartitions(from, to)) {
+    if (!/^[A-Za-z0-9_-]+$/.test(id))
+      throw new RecoveryError('NOT_RECOVERABLE', `${tableKey(unit.name)} has an unexpected partition id`);
+    await unit.send(sides.includes('from') ? replace : drop, { [PARTITION_PLACEHOLDER]: id });
+  }
+}

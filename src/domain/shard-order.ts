@@ -1,0 +1,236 @@
+import { chooseAuthority } from './authority.js';
+import { restoreNames } from './clickhouse-backup-names.js';
+import { problem, RecoveryError, type Problem } from './errors.js';
+import { NO_PARTS, type KeeperReplicaFacts, type NodeFacts, type TableDefinition } from './inventory.js';
+import type { BackupContents } from './manifest.js';
+import { tableKey, type TableName } from './names.js';
+import type { PlanItem } from './plan.js';
+import { scopedKey, type Draft, type PlanInput } from './plan-input.js';
+import { isConvertible, statementsOf } from './plan-statements.js';
+import { stagingName } from './statements.js';
+
+/**
+ * Among the replicas of a shard: who goes first with a table, what the others do then, and who does nothing. Writes each
+ * item's statements.
+ */
+export function finishShardTable(
+  shard: string,
+  drafts: Draft[],
+  nodes: NodeFacts[],
+  input: PlanInput,
+  warnings: string[],
+): PlanItem[] {
+  refuseForeign(drafts);
+  const withParts = drafts.filter(
+    (item) => item.replicated && (item.action === 'restore-replica' || item.action === 'rebuild-from-clone'),
+  );
+  const authority = authorityOf(shard, drafts, withParts, nodes, input);
+  const first = drafts.find((item) => item.node.name === authority.name);
+  for (const item of drafts) if (item !== first && first?.replicated) joinFirst(item);
+  const healthy = drafts.flatMap((item) => (item.action === 'none' && item.keeper ? [item.keeper.replicaName] : []));
+  let blocked: Problem | null = first
+    ? null
+    : (authority.diverged ?? drafts.find((item) => item.problem)?.problem ?? null);
+  const inOrder = first ? [first, ...drafts.filter((item) => item !== first)] : drafts;
+  const decide = (item: Draft): PlanItem => {
+    const node = nodes.find((candidate) => candidate.node.name === item.node.name);
+    const {
+      definition,
+      keeper,
+      identity: _identity,
+      ...rest
+    } = authority.diverged && withParts.includes(item)
+      ? { ...item, situation: 'diverged' as const, action: 'needs-operator' as const, problem: authority.diverged }
+      : item;
+    const decided: Omit<PlanItem, 'statements'> = {
+      ...rest,
+      authority: item === first,
+      convertible: node !== undefined && isConvertible(definition, node),
+      ...later(item, first, node),
+    };
+    const refused = (refusal: Problem): PlanItem => {
+      if (item === first) blocked = refusal;
+      return { ...decided, action: 'needs-operator', problem: refusal, statements: [] };
+    };
+    if (item === first && decided.action === 'needs-operator') blocked = decided.problem ?? null;
+    // Without the one that goes first, it would go first itself.
+    if (
+      blocked &&
+      item !== first &&
+      item.replicated &&
+      decided.action !== 'none' &&
+      decided.action !== 'needs-operator'
+    )
+      return refused(blocked);
+    const backup = input.backups.get(shard);
+    if (decided.action === 'restore-from-backup' && backup && backup.node !== null) {
+      const order = restoreOrder(decided, backup, backup.node);
+      if ('code' in order) return refused(order);
+      decided.restore = order;
+    }
+    const refusal = item.replicated ? refuseItem(decided, definition) : null;
+    if (refusal) return refused(refusal);
+    if (decided.action === 'restore-replica' && decided.method === 'restore-replica' && !decided.convertible)
+      warnings.push(
+        `${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`,
+      );
+    const context = { definition, node, backup, left: leftBehind(keeper, decided, healthy) };
+    if (!node) return { ...decided, statements: [] };
+    try {
+      return { ...decided, statements: statementsOf(decided, { ...context, node }) };
+    } catch (error) {
+      // One table that cannot be read keeps no other from being recovered.
+      if (!(error instanceof RecoveryError)) throw error;
+      return refused(problem(error.code, error.message, { objects: [tableKey(item)] }));
+    }
+  };
+  const items = new Map(inOrder.map((item) => [item, decide(item)]));
+  return drafts.flatMap((item) => items.get(item) ?? []);
+}
+
+/**
+ * A replica that is active on the path and is none of ours, or is ours by name while ours has lost its table: whoever
+ * joined the path would share its parts with that server. Then nobody of the shard does.
+ */
+function refuseForeign(drafts: Draft[]): void {
+  const healthy = drafts.filter((item) => item.action === 'none').map((item) => item.keeper?.replicaName);
+  const foreign = drafts
+    .flatMap((item) => item.keeper?.activeReplicas ?? [])
+    .filter((replica) => !healthy.includes(replica));
+  if (foreign.length === 0) return;
+  for (const item of drafts) {
+    if (!item.replicated || item.action === 'none' || item.action === 'needs-operator') continue;
+    item.situation = 'stale-path-live-replica';
+    item.action = 'needs-operator';
+    item.problem = problem(
+      'REPLICA_ACTIVE',
+      `${tableKey(item)}: replica ${foreign[0]} is active on its ZooKeeper path, in another server`,
+      { objects: [tableKey(item)] },
+    );
+  }
+}
+
+/** Once another goes first, a replica without the parts takes them from there, not from the backup. */
+function joinFirst(item: Draft): void {
+  if (!item.replicated) return;
+  if (item.action === 'restore-from-backup') {
+    item.situation = 'replica-lost';
+    item.action = 'recreate-and-fetch';
+  }
+  // One that stands, empty, is registered where it is.
+  if (item.action === 'recreate-and-fetch' && item.standing && item.method === 'restore-replica')
+    item.action = 'restore-replica';
+}
+
+/** What a later replica fetches and must have in the end: what the first one has. */
+function later(
+  item: Draft,
+  first: Draft | undefined,
+  node: NodeFacts | undefined,
+): Pick<PlanItem, 'fetches' | 'expected'> {
+  if (!item.replicated || !first || item === first || item.action === 'none' || !node || node.embedded)
+    return { fetches: null, expected: item.expected };
+  const known = first.action === 'none' ? null : first.expected;
+  return { fetches: known ?? 'live', expected: known };
+}
+
+/** How clickhouse-backup, which is beside one node only, is to restore the table; a problem where it cannot. */
+function restoreOrder(
+  item: Omit<PlanItem, 'statements'>,
+  backup: BackupContents,
+  at: string,
+): NonNullable<PlanItem['restore']> | Problem {
+  const objects = [tableKey(item)];
+  const saved = backup.tables.find((table) => tableKey(table) === tableKey(item));
+  if (item.node.name !== at)
+    return problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: ${backup.destination}, not on ${item.node.name}`, {
+      objects,
+    });
+  if (!saved || saved.definitionOnly)
+    return problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: the backup has its definition only`, { objects });
+  try {
+    const names = restoreNames(
+      saved.source,
+      stagingName(item).table,
+      backup.tables.map((table) => table.source),
+    );
+    return { repository: backup.repository, backup: backup.name, names, counted: saved.counted ?? null };
+  } catch (error) {
+    if (!(error instanceof RecoveryError)) throw error;
+    return problem(error.code, error.message, { objects });
+  }
+}
+
+/**
+ * What the one that goes first finds on its path, and has to remove: whoever joins a path with other registrations, dead
+ * ones too, attaches nothing of its own and waits for parts that nobody has.
+ */
+function leftBehind(
+  keeper: KeeperReplicaFacts | null,
+  item: Pick<PlanItem, 'authority' | 'action'>,
+  healthy: string[],
+): string[] | null {
+  if (!keeper?.tablePathExists || !item.authority || item.action === 'none' || keeper.activeReplicas.length > 0)
+    return null;
+  if (keeper.replicas.some((replica) => healthy.includes(replica))) return null;
+  return keeper.replicas.filter((replica) => replica !== keeper.replicaName);
+}
+
+/** Where a replicated table cannot be brought back in the way that its server allows. */
+function refuseItem(item: Omit<PlanItem, 'statements'>, definition: TableDefinition): Problem | null {
+  const objects = [tableKey(item)];
+  if (item.action === 'none' || item.action === 'needs-operator') return null;
+  if (item.method === 'conversion')
+    return isOrdinary(definition)
+      ? null
+      : problem(
+          'UNSUPPORTED_SERVER',
+          `${tableKey(item)}: the server lacks a statement for SYSTEM RESTORE REPLICA in place, and the conversion needs a database of the engine Ordinary`,
+          { objects },
+        );
+  if (!item.convertible && (item.action === 'restore-from-backup' || item.action === 'rebuild-from-clone'))
+    return problem('EXPLICIT_KEEPER_PATH', `${tableKey(item)}: its ZooKeeper path is not the server's default`, {
+      objects,
+    });
+  return null;
+}
+
+const isOrdinary = ({ uuid }: TableDefinition) => uuid === '' || uuid.startsWith('00000000-0000-0000');
+
+function authorityOf(
+  shard: string,
+  drafts: Draft[],
+  withParts: Draft[],
+  nodes: NodeFacts[],
+  input: PlanInput,
+): { name: string | null; diverged?: Problem } {
+  if (withParts.length === 0) {
+    // Nobody has parts: the node whose backup it is goes first, else the first one that restores.
+    const restoring = drafts.filter((item) => item.action === 'restore-from-backup');
+    const at = input.backups.get(shard)?.node;
+    const first = restoring.find((item) => item.node.name === at) ?? restoring[0];
+    return { name: (first ?? drafts.find((item) => item.action === 'none'))?.node.name ?? null };
+  }
+  const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
+  // A replica that needs nothing may hold what the others lack: it counts, and may be the one that goes first.
+  const candidates = [...withParts, ...drafts.filter((item) => item.replicated && item.action === 'none')];
+  const decision = chooseAuthority(
+    candidates.map((item) => ({
+      replica: item.node.name,
+      digest: { ...(item.expected ?? NO_PARTS), digest: item.identity },
+      parts: lists?.get(item.node.name) ?? null,
+    })),
+  );
+  if (decision.authority !== null) return { name: decision.authority };
+  const objects = decision.difference
+    .flatMap(({ replica, onlyThere }) => onlyThere.map((part) => `${replica}: ${part}`))
+    .slice(0, 40);
+  return {
+    name: null,
+    diverged: problem(
+      'REPLICAS_DIVERGED',
+      `${tableKey(withParts[0] as TableName)}: no replica of shard ${shard} has all parts`,
+      { objects },
+    ),
+  };
+}
