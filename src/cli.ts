@@ -28,6 +28,9 @@ async function direct(configPath: string): Promise<DirectActions> {
   const taskQueue = config.temporal.taskQueue ?? TASK_QUEUE;
   return {
     taskQueue,
+    clusters: Object.keys(config.clusters),
+    api: config.api,
+    log,
     plan: (request) => withPatience(PATIENCE_SECONDS, detachedContext(), () => planRecovery(ports, request)),
     doctor: (name) => examineCluster(ports.cluster(name), name),
     unfence: (name) => unfenceCluster(ports.cluster(name), name),

@@ -126,19 +126,8 @@ export class Unit {
     // A replica that only joins its living peers holds nothing that would have to be kept from them.
     if (this.item.fetches === 'live') return;
     for (let tries = 0; ; tries++) {
-      const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(
-        (await this.reads()).FENCE_PROOF,
-        { params: this.name },
-      );
-      const boot = Number(proof?.boot);
-      const known = fencedBoots.get(this.item.node.name);
-      // now() and uptime() tick apart: a second or two is the same start.
-      if (known === undefined || Math.abs(known - boot) > 3) {
-        for (const statement of fence(methodOf(await capabilitiesOf(this.node)))) await this.node.execute(statement);
-        fencedBoots.set(this.item.node.name, boot);
-        continue;
-      }
-      if (Number(proof?.merges) === 0 && Number(proof?.writers) === 0) return;
+      const { merges, writers } = await this.keepFence();
+      if (Number(merges) === 0 && Number(writers) === 0) return;
       if (tries >= 30)
         throw new RecoveryError(
           'FENCE_BYPASSED',
@@ -146,6 +135,23 @@ export class Unit {
           { objects: [tableKey(this.name)] },
         );
       await pause(1_000, this.context.signal);
+    }
+  }
+
+  /** A restart forgets SYSTEM STOP: a server that was started since we fenced it is fenced again. */
+  async keepFence(): Promise<{ merges: string; writers: string }> {
+    for (;;) {
+      const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(
+        (await this.reads()).FENCE_PROOF,
+        { params: this.name },
+      );
+      if (!proof) throw new RecoveryError('INTERNAL', `${this.item.node.name} does not say how its fence stands`);
+      const boot = Number(proof.boot);
+      const known = fencedBoots.get(this.item.node.name);
+      // now() and uptime() tick apart: a second or two is the same start.
+      if (known !== undefined && Math.abs(known - boot) <= 3) return proof;
+      for (const statement of fence(methodOf(await capabilitiesOf(this.node)))) await this.node.execute(statement);
+      fencedBoots.set(this.item.node.name, boot);
     }
   }
 
@@ -174,8 +180,10 @@ export class Unit {
     const roles: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
     const clones = roles.map((role) => this.clone(role));
     const reads = await this.reads();
-    const rows = await this.node.query<DigestRow>(reads.UNIT_DIGESTS, { params: { ...this.name, clones } });
-    const present = await this.node.query<{ name: string; uuid: string }>(reads.UNIT_CLONES, { params: { clones } });
+    const [rows, present] = await Promise.all([
+      this.node.query<DigestRow>(reads.UNIT_DIGESTS, { params: { ...this.name, clones } }),
+      this.node.query<{ name: string; uuid: string }>(reads.UNIT_CLONES, { params: { clones } }),
+    ]);
     const of = (name: string) =>
       present.some((clone) => clone.name === name)
         ? toDigest(rows.find((row) => row.database === '_recovery' && row.table === name))
@@ -205,16 +213,20 @@ export class Unit {
   }
 
   async observe(embedded: boolean): Promise<Seen> {
+    // First: what a statement that still runs has done by now is not what it leaves.
     const running = await this.running();
-    const definition = await this.definition();
-    const digests = await this.digests();
-    const state = await this.tableState(definition);
-    const own = state === 'replicated' ? await this.replica(this.name) : null;
-    const next = digests.next ? await this.replica(cloneName('next', this.name)) : null;
-    const here = next ?? own;
-    const keeper = this.item.replicated ? await this.observeKeeper(here, embedded, next !== null) : null;
     const reads = await this.reads();
-    const [detached] = await this.node.query<{ total: string }>(reads.UNIT_DETACHED_PARTS, { params: this.name });
+    const [definition, digests, [detached]] = await Promise.all([
+      this.definition(),
+      this.digests(),
+      this.node.query<{ total: string }>(reads.UNIT_DETACHED_PARTS, { params: this.name }),
+    ]);
+    const state = await this.tableState(definition);
+    const [own, next] = await Promise.all([
+      state === 'replicated' ? this.replica(this.name) : null,
+      digests.next ? this.replica(cloneName('next', this.name)) : null,
+    ]);
+    const keeper = this.item.replicated ? await this.observeKeeper(next ?? own, embedded, next !== null) : null;
     return {
       running,
       table: {
@@ -265,11 +277,16 @@ export class Unit {
     };
   }
 
-  /** Entries of the queue, none where all came after we first looked: a table that is written to always has some. */
-  private pending(name: TableName, { queue, oldest, now }: QueueRow): number {
+  /**
+   * Entries of the queue, none where all came after we first looked: a table that is written to always has some. A merge
+   * is planned also while merges are stopped (seen on 18.16.1), and waits for the fence to be lifted; only a replica
+   * that joins living peers merges what they merge.
+   */
+  private pending(name: TableName, { queue, merges, oldest, now }: QueueRow): number {
     const since = this.since.get(tableKey(name)) ?? Number(now);
     this.since.set(tableKey(name), since);
-    return Number(oldest) > since ? 0 : Number(queue);
+    const waiting = this.item.fetches === 'live' ? 0 : Number(merges);
+    return Number(oldest) > since ? 0 : Number(queue) - waiting;
   }
 
   private async tableState(definition: TableDefinition | null): Promise<Observation['table']['state']> {
@@ -293,8 +310,11 @@ export class Unit {
         parts: null,
         stalePeers: await this.stalePeers(path.tablePath),
       };
-    const active = await keeper.exists(`${replicaPath}/is_active`);
-    const listed = (await keeper.children(`${replicaPath}/parts`)) ?? [];
+    const [active, parts] = await Promise.all([
+      keeper.exists(`${replicaPath}/is_active`),
+      keeper.children(`${replicaPath}/parts`),
+    ]);
+    const listed = parts ?? [];
     let partsAgree: boolean | null = null;
     if (here) {
       const name = isNext ? cloneName('next', this.name) : this.name;
@@ -323,6 +343,7 @@ interface KeeperPath {
 
 interface QueueRow {
   queue: string;
+  merges: string;
   oldest: number;
   now: number;
 }

@@ -28,6 +28,8 @@ export async function validateTable(
   const unit = new Unit(ports, cluster, item, context);
   if (item.action === 'create-object') return validateObject(unit);
   const live = item.replicated && !embedded;
+  // It holds until all is validated, also on a server that was restarted after the last statement for it.
+  if (live && item.fetches !== 'live') await unit.keepFence();
   if (live) await drained(unit, ports.cluster(cluster).policy.statementDeadlineSeconds, context);
   const seen = await unit.observe(embedded);
   const readonly = seen.next?.readonly ?? seen.table.readonly;

@@ -2,6 +2,7 @@ import { RecoveryError } from '../domain/errors.js';
 import { checkName, checkPathSegment } from '../domain/names.js';
 import { DEFAULT_POLICY, type Policy } from '../domain/policy.js';
 import { parseWith } from '../domain/request.js';
+import { checkApi, type ApiConfig } from './api.js';
 import { parseDestination, type DestinationTemplate } from './destination.js';
 import {
   configSchema,
@@ -26,6 +27,7 @@ export interface ClusterConfig {
 export interface Config {
   clusters: Record<string, ClusterConfig>;
   reports: { dir: string };
+  api: ApiConfig;
   temporal: { taskQueue?: string };
 }
 
@@ -45,6 +47,7 @@ export function parseConfig(value: unknown): Config {
       }),
     ),
     reports: raw.reports ?? { dir: DEFAULT_REPORTS_DIR },
+    api: checkApi(raw.api, names),
     temporal: raw.temporal ?? {},
   };
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Policy } from '../domain/policy.js';
+import { apiSchema } from './api.js';
 
 /** The shape of recovery.yaml. What it cannot say (unique names, URLs, destinations) is in checks.ts. */
 
@@ -109,6 +110,7 @@ export const configSchema = z.strictObject({
   clusters: z.record(z.string(), clusterSchema),
   policies: policySchema.optional(),
   reports: z.strictObject({ dir: text('folder for reports, from the working directory') }).optional(),
+  api: apiSchema.describe('the HTTP API, `ch-recover api`').optional(),
   temporal: z.strictObject({ taskQueue: text('task queue of the workers').optional() }).optional(),
 });
 

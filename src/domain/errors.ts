@@ -55,7 +55,10 @@ export const ERRORS = {
   ),
   CONFIG_INVALID: input('the configuration is not valid', 'correct the field that is named in recovery.yaml'),
   CONFIG_NOT_FOUND: input('the configuration file cannot be read', 'give --config FILE or set CH_RECOVER_CONFIG'),
-  CLUSTER_UNKNOWN: input('no such cluster in the configuration', 'use one of the clusters in recovery.yaml'),
+  CLUSTER_UNKNOWN: {
+    ...input('no such cluster in the configuration', 'use one of the clusters in recovery.yaml'),
+    httpStatus: 404,
+  },
   BACKUP_UNKNOWN: input(
     'no such backup',
     'list what is there with `ch-recover doctor`, then name one as REPO or REPO/NAME',
@@ -65,10 +68,38 @@ export const ERRORS = {
     'a secret reference cannot be resolved',
     'set the environment variable or file that the reference names, where the worker runs',
   ),
-  WORKFLOW_UNKNOWN: input('no such recovery', 'use the workflow id that `ch-recover start` printed'),
+  WORKFLOW_UNKNOWN: {
+    ...input('no such recovery', 'use the workflow id that `ch-recover start` printed'),
+    httpStatus: 404,
+  },
   PLAN_STALE: {
     ...input('that is not the hash of the current plan', 'read the plan again and approve its present hash'),
     httpStatus: 409,
+  },
+  REQUEST_CONFLICT: {
+    ...input('this key or incident has a recovery with another request', 'look at that recovery, or use another key'),
+    httpStatus: 409,
+  },
+  RECOVERY_ENDED: { ...input('the recovery has ended', 'read its report, or start another one'), httpStatus: 409 },
+  NOT_YET: {
+    ...input('the recovery has not come that far', 'ask again later, or follow its events'),
+    retryable: true,
+    httpStatus: 409,
+  },
+
+  // refused by the HTTP API before anything was looked at
+  UNAUTHENTICATED: {
+    ...input('no valid token', 'send `Authorization: Bearer TOKEN`; the sha256 of TOKEN stands in recovery.yaml'),
+    httpStatus: 401,
+  },
+  FORBIDDEN: { ...input('the token has no role for this', 'use a token with the role that is named'), httpStatus: 403 },
+  ENDPOINT_UNKNOWN: { ...input('there is no such endpoint', '/openapi.json lists them all'), httpStatus: 404 },
+  BODY_TOO_LARGE: { ...input('the request body is too large', 'send less; 512 KiB are allowed'), httpStatus: 413 },
+  BODY_NOT_JSON: { ...input('the request body is not JSON', 'send JSON as `application/json`'), httpStatus: 415 },
+  RATE_LIMITED: {
+    ...input('too many requests with this token', 'wait as long as `Retry-After` says'),
+    retryable: true,
+    httpStatus: 429,
   },
 
   // away for now

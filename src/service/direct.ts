@@ -1,3 +1,4 @@
+import type { ApiConfig } from '../config/api.js';
 import type { Plan } from '../domain/plan.js';
 import type { RecoveryRequest } from '../domain/request.js';
 
@@ -38,6 +39,12 @@ export interface UnfenceReport {
   nodes: { name: string; ok: boolean; detail: string }[];
 }
 
+/** A line for machines on stderr. Fields never hold a secret. */
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
 /** What works without a workflow. Implemented by the composition root, so that interfaces wire nothing. */
 export interface DirectActions {
   plan(request: RecoveryRequest): Promise<Plan>;
@@ -45,5 +52,9 @@ export interface DirectActions {
   unfence(cluster: string): Promise<UnfenceReport>;
   runWorker(): Promise<void>;
   taskQueue: string;
+  /** Of recovery.yaml. */
+  clusters: readonly string[];
+  api: ApiConfig;
+  log: Log;
   close(): Promise<void>;
 }

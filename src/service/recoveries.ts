@@ -15,6 +15,8 @@ import {
 import type { Plan } from '../domain/plan.js';
 import type { Report } from '../domain/report.js';
 import { progressOfReport } from './progress-of-report.js';
+import { OnceStarter, type IdempotencyKey } from './once.js';
+import { RunFinder, type FoundRun } from './runs.js';
 import { startBackup, startRecovery, type Started } from './start.js';
 import { noWorker, toRecoveryError, translated } from './temporal-errors.js';
 import { pollers, silenceOf } from './workers.js';
@@ -22,6 +24,7 @@ import { pollers, silenceOf } from './workers.js';
 export { connect } from './connect.js';
 export { startBackup, startRecovery, type Started } from './start.js';
 export { toRecoveryError } from './temporal-errors.js';
+export type { FoundRun } from './runs.js';
 
 /** A query or an update waits for ever where no worker polls: past this, say so instead. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -37,13 +40,34 @@ const CLOSED = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'TIMED
 export type RecoveryService = Pick<Recoveries, keyof Recoveries>;
 
 export class Recoveries {
+  private readonly finder: RunFinder;
+  private readonly once: OnceStarter;
+
   constructor(
     private readonly client: Client,
     private readonly answerTimeoutMs = ANSWER_TIMEOUT_MS,
-  ) {}
+  ) {
+    this.finder = new RunFinder(client, answerTimeoutMs);
+    this.once = new OnceStarter(client, this.finder);
+  }
 
   start(request: unknown, taskQueue: string): Promise<Started> {
     return startRecovery(this.client, request, taskQueue);
+  }
+
+  /** For programs that repeat themselves: see OnceStarter. */
+  startOnce(request: unknown, taskQueue: string, key?: IdempotencyKey): Promise<Started> {
+    return this.once.start(request, taskQueue, key);
+  }
+
+  /** The latest run with this id. Throws WORKFLOW_UNKNOWN, also where it is no recovery. */
+  find(id: string): Promise<FoundRun> {
+    return this.finder.find(id);
+  }
+
+  /** Newest first. */
+  list(wanted: { open: boolean; limit: number; matches: (run: FoundRun) => boolean }): Promise<FoundRun[]> {
+    return this.finder.list(wanted);
   }
 
   startBackup(request: unknown, taskQueue: string): Promise<Started> {
@@ -159,7 +183,7 @@ export class Recoveries {
 
   private async openRun(id: string): Promise<WorkflowHandle> {
     const { closed, status } = await this.look(id);
-    if (closed) throw new RecoveryError('WORKFLOW_UNKNOWN', `recovery ${id} has ended already (${status})`);
+    if (closed) throw new RecoveryError('RECOVERY_ENDED', `recovery ${id} has ended already (${status})`);
     return this.handle(id);
   }
 

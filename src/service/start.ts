@@ -26,8 +26,19 @@ export interface Started {
  */
 export async function startRecovery(client: Client, value: unknown, taskQueue: string): Promise<Started> {
   const request = parseRequest(value);
-  const id = recoveryIdOf(request);
-  const requestHash = sha256(JSON.stringify(request));
+  return startRun(client, { id: recoveryIdOf(request), request, taskQueue });
+}
+
+export interface Run {
+  id: string;
+  request: RecoveryRequest;
+  taskQueue: string;
+  /** The id is never used again, also not when its run has ended. @default false */
+  onlyOnce?: boolean;
+}
+
+export async function startRun(client: Client, run: Run): Promise<Started> {
+  const { id, request, taskQueue, onlyOnce = false } = run;
   return translated(async () => {
     const workers = await pollers(client, taskQueue);
     try {
@@ -37,22 +48,25 @@ export async function startRecovery(client: Client, value: unknown, taskQueue: s
         workflowId: id,
         args: [request],
         workflowIdConflictPolicy: 'FAIL',
-        memo: { requestHash },
+        workflowIdReusePolicy: onlyOnce ? 'REJECT_DUPLICATE' : 'ALLOW_DUPLICATE',
+        memo: { requestHash: hashOf(request) },
         staticSummary: `recover ${request.cluster}`,
         staticDetails: request.incident === undefined ? undefined : `incident ${request.incident}`,
       });
       return { id, runId: handle.firstExecutionRunId, started: true, taskQueue, workers };
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      const { runId, memo } = await client.workflow.getHandle(id).describe();
-      if (memo?.['requestHash'] !== undefined && memo['requestHash'] !== requestHash)
-        throw new RecoveryError('INPUT_INVALID', `this incident has a recovery with another request: ${id}`, {
-          field: 'incident',
-          objects: [id],
-        });
-      return { id, runId, started: false, taskQueue, workers };
+      return { ...(await standingRun(client, run)), workers };
     }
   });
+}
+
+/** The run with this id. Throws WORKFLOW_UNKNOWN where there is none, REQUEST_CONFLICT where it is for another request. */
+export async function standingRun(client: Client, { id, request, taskQueue }: Run): Promise<Started> {
+  const { runId, memo } = await translated(() => client.workflow.getHandle(id).describe());
+  if (memo?.['requestHash'] !== undefined && memo['requestHash'] !== hashOf(request))
+    throw new RecoveryError('REQUEST_CONFLICT', `there is a recovery with another request: ${id}`, { objects: [id] });
+  return { id, runId, started: false, taskQueue, workers: null };
 }
 
 export async function startBackup(client: Client, value: unknown, taskQueue: string): Promise<Started> {
@@ -71,13 +85,17 @@ export async function startBackup(client: Client, value: unknown, taskQueue: str
 }
 
 /** The same incident always gives the same id. */
-function recoveryIdOf({ cluster, incident }: RecoveryRequest): string {
+export function recoveryIdOf({ cluster, incident }: RecoveryRequest): string {
   if (incident === undefined) return `recover-${cluster}-${timestamp()}`;
   const readable = `recover-${cluster}-incident-${encodeURIComponent(incident)}`;
   return readable.length <= MAX_ID_LENGTH ? readable : `recover-${sha256(readable)}`;
 }
 
-function sha256(text: string): string {
+function hashOf(request: RecoveryRequest): string {
+  return sha256(JSON.stringify(request));
+}
+
+export function sha256(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex');
 }
 

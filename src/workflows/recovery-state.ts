@@ -20,6 +20,7 @@ import {
   type Progress,
   type Resolution,
 } from '../domain/messages.js';
+import type { PartsDigest } from '../domain/inventory.js';
 import { compilePattern } from '../domain/names.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import { progressToMarkdown } from '../domain/render-progress.js';
@@ -55,6 +56,8 @@ export class RecoveryState {
   readonly results = new Map<string, UnitResult>();
   /** Keys of tables that were made beside their place and are in it now. */
   readonly promoted = new Set<string>();
+  /** What the replica that goes first had in its clone, by table and shard. */
+  readonly verified = new Map<string, PartsDigest>();
   /** Keys of tables that were validated on all replicas of their shard, so that they may be put into their places. */
   readonly validated = new Set<string>();
   private readonly resolutions: Resolution[] = [];

@@ -57,14 +57,24 @@ function noticeCancellation(state: RecoveryState, error: unknown): void {
 
 const needsData = (item: PlanItem) => item.statements.some((statement) => statement.step === 'restore');
 
+const tableInShard = ({ node, database, table }: PlanItem) => JSON.stringify([node.shard, database, table]);
+
+/**
+ * Between plan and fence, merges and inserts went on. What the one that goes first held under the fence, in its clone,
+ * is what it must have in the end, and what the others fetch.
+ */
+function asVerified(state: RecoveryState, item: PlanItem): PlanItem {
+  const parts = state.verified.get(tableInShard(item));
+  if (!parts || !item.replicated) return item;
+  if (item.authority) return { ...item, expected: parts };
+  return item.fetches === null || item.fetches === 'live' ? item : { ...item, expected: parts, fetches: parts };
+}
+
 /** Tables go through their steps side by side, `lanesPerNode` at once; in a shard, a table's authority goes first. */
 export async function runUnits(execution: Execution, items: PlanItem[]): Promise<void> {
   const lanes = new Map(execution.plan.nodes.map(({ node }) => [node.name, new Lanes(execution.policy.lanesPerNode)]));
   const tables = new Map<string, PlanItem[]>();
-  for (const item of items) {
-    const key = JSON.stringify([item.node.shard, item.database, item.table]);
-    tables.set(key, [...(tables.get(key) ?? []), item]);
-  }
+  for (const item of items) tables.set(tableInShard(item), [...(tables.get(tableInShard(item)) ?? []), item]);
   const inLane = (item: PlanItem) => (lanes.get(item.node.name) ?? new Lanes(1)).run(() => runUnit(execution, item));
   await Promise.all(
     [...tables.values()].map(async (replicas) => {
@@ -88,7 +98,7 @@ export async function runUnits(execution: Execution, items: PlanItem[]): Promise
 async function runUnit({ run, plan, state, activities }: Execution, item: PlanItem): Promise<void> {
   const input = {
     run,
-    item,
+    item: asVerified(state, item),
     embedded: plan.nodes.find((each) => each.node.name === item.node.name)?.embedded ?? false,
     evidence: plan.backup?.evidence ?? null,
   };
@@ -111,6 +121,7 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
       await enter('verify-parts');
       const verified = await activities.verifyTableParts.executeWithOptions({ summary: label }, [input]);
       state.touch('verify-parts');
+      if (item.authority) state.verified.set(tableInShard(item), verified.parts);
       state.setResult(item, {
         evidence: verified.evidence,
         rowsExpected: verified.parts.rows,
@@ -182,7 +193,7 @@ export async function validate({ run, plan, state, activities }: Execution): Pro
           await state.gate();
           const results = await activities.validateTables.executeWithOptions(
             { summary: `${batch.length} tables @ ${node.shard}/${node.replica}` },
-            [{ run, items: batch.map((item) => ({ item, embedded, key: unitKey(item) })) }],
+            [{ run, items: batch.map((item) => ({ item: asVerified(state, item), embedded, key: unitKey(item) })) }],
           );
           for (const item of batch) {
             const found = results.find((result) => result.key === unitKey(item));

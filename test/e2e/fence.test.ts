@@ -200,8 +200,7 @@ describe('the fence and what streams into the cluster, asked of the node itself'
     expect(await mergesAreStopped()).toBe(false);
   });
 
-  // Known defect: `fenced` is written to the ledger after the DETACH, and unfence looks for nothing else.
-  it.fails('killed right after the DETACH and terminated: unfence attaches what was detached', async () => {
+  it('killed right after the DETACH and terminated: unfence attaches what was detached', async () => {
     await setUp();
     await rig.disaster();
     mkdirSync(join(scratch.path, 'markers'));
@@ -214,13 +213,12 @@ describe('the fence and what streams into the cluster, asked of the node itself'
     await terminate((JSON.parse(stdout) as { id: string }).id);
     const lifted = await rig.cli('unfence', '--cluster', CLUSTER);
     expect([lifted.stdout, await attached()]).toEqual([
-      '✔ node1: lifted, 1 streaming tables attached\n',
+      '✔ node1: lifted, 1 streaming table attached\n',
       ['feed', 'orders_in'],
     ]);
   });
 
-  // Known defect: one table that cannot be attached (390: it was dropped meanwhile) keeps the merges stopped for ever.
-  it.fails('a streaming table that a person dropped while fenced: unfence starts merges all the same', async () => {
+  it('a streaming table that a person dropped while fenced: unfence starts merges all the same', async () => {
     await setUp({ onFailure: 'stay-fenced' });
     await rig.startWorker();
     await rig.disaster();
@@ -232,9 +230,7 @@ describe('the fence and what streams into the cluster, asked of the node itself'
     expect([lifted.stdout, await mergesAreStopped()]).toEqual([expect.stringContaining('node1: lifted'), false]);
   });
 
-  // Known defect: backups leave streaming tables out (activities/backup.ts), so they are gone with the disk, and the
-  // report calls that succeeded without a word. When this passes, `.fails` goes.
-  it.fails('data lost with the streaming tables: they are back, or the report says that they are not', async () => {
+  it('data lost with the streaming tables: they are back, or the report says that they are not', async () => {
     await setUp();
     await rig.startWorker();
     await rig.cli('backup', '--cluster', CLUSTER, '--to', REPOSITORY, '--name', 'b1', '--wait');

@@ -1,9 +1,12 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Report } from '../../src/domain/report.js';
 import { createLiveDataset } from '../support/live-dataset.js';
 import { compareSnapshots, takeSnapshot, type Snapshot } from '../support/oracle.js';
 import { scratchDir, waitFor } from '../support/processes.js';
 import { CLUSTER, startServersRig, type ServersRig } from '../support/recovery-rig.js';
+import { repoRoot } from '../support/tools.js';
 import { createWriterTables, judge, startWriter } from '../support/writer.js';
 import { runZooKeeper } from '../support/zookeeper-write.js';
 
@@ -32,12 +35,19 @@ describe('on servers that replicate (conversion)', { timeout: 300_000 }, () => {
     shards = 2,
     keepers = 1,
     policies = {},
-  }: { size?: 'small' | 'full'; shards?: number; keepers?: 1 | 3; policies?: Record<string, unknown> } = {}) {
+    worker = true,
+  }: {
+    size?: 'small' | 'full';
+    shards?: number;
+    keepers?: 1 | 3;
+    policies?: Record<string, unknown>;
+    worker?: boolean;
+  } = {}) {
     rig = await startServersRig({ dir: scratch.path, shards, keepers, policies });
     await createLiveDataset(rig.cluster.nodes, { clusterName: CLUSTER, size });
     before = await takeSnapshot(judged());
     expect(compareSnapshots(before, before)).toEqual([]);
-    await rig.startWorker();
+    if (worker) await rig.startWorker();
   }
 
   async function recover(...args: string[]): Promise<{ exitCode: number; report: Report }> {
@@ -219,6 +229,30 @@ describe('on servers that replicate (conversion)', { timeout: 300_000 }, () => {
       what: 'the cluster as it was',
       deadlineMs: 60_000,
     });
+  });
+
+  it('aborted while tables are out of their places: the next recovery adopts them', async () => {
+    await setUp({ shards: 1, worker: false });
+    await loseKeeper();
+    const markers = join(scratch.path, 'markers');
+    mkdirSync(markers);
+    const crashing = await rig.startWorker({
+      script: join(repoRoot, 'test/support/crash-worker.ts'),
+      workerEnv: { CRASH_DIR: markers, CRASH_POINTS: JSON.stringify(['sql/RENAME TABLE `shop`.`/after']) },
+    });
+    const started = await rig.cli('start', '--cluster', CLUSTER, '--yes', '--json');
+    const { id } = JSON.parse(started.stdout) as { id: string };
+    await crashing.exited;
+    await rig.cli('abort', id);
+    await rig.startWorker();
+    const aborted = JSON.parse((await rig.cli('report', id, '--json')).stdout) as Report;
+    expect(aborted.outcome).toBe('aborted');
+    expect(await ask(0, "SELECT count() FROM system.tables WHERE database = 'shop'")).not.toBe('3');
+    expect((await recover()).report.problem?.code).toBe('RECOVERY_UNFINISHED');
+    const { report } = await recover('--adopt');
+    expect([report.problem?.message ?? '', ...failed(report)].join('\n')).toBe('');
+    expect(report.outcome).toBe('succeeded');
+    expect(await differences()).toEqual([]);
   });
 
   it('a writer that never stops: what was acknowledged is there once, on all replicas', async () => {

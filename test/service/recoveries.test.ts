@@ -41,7 +41,7 @@ describe('recoveries on a Temporal server without a worker', () => {
     const request = { cluster: 'prod', incident: 'INC-2' };
     const { id } = await startRecovery(client, request, 'nobody');
     await expect(startRecovery(client, { ...request, backup: 'latest' }, 'nobody')).rejects.toEqual(
-      coded('INPUT_INVALID', new RegExp(id)),
+      coded('REQUEST_CONFLICT', new RegExp(id)),
     );
   });
 
@@ -126,7 +126,7 @@ describe('recoveries on a Temporal server without a worker', () => {
     await expect(recoveries.report(id)).rejects.toEqual(ended);
     await expect(recoveries.progress(id)).rejects.toEqual(ended);
     await expect(recoveries.signal(id, 'abort')).rejects.toEqual(
-      coded('WORKFLOW_UNKNOWN', /has ended already \(TERMINATED\)/),
+      coded('RECOVERY_ENDED', /has ended already \(TERMINATED\)/),
     );
   });
 
