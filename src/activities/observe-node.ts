@@ -44,45 +44,56 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<
     keeperState: await keeperState(node, ref, databases),
     tables: await observeTables(cluster.keeper, node, capabilities, databases, params),
   };
-  return { ...facts, tables: [...facts.tables, ...(await tablesLeftOut(cluster.keeper, node, facts))] };
+  return { ...facts, tables: await withLeftOut(cluster.keeper, node, facts) };
 }
 
 /**
- * Tables that an unfinished recovery took out and did not put back: no `system.tables` has them, only their clones in
- * `_recovery` and the definitions in the ledger. Without them a new plan would call a cluster whole that lacks tables.
+ * Tables that an unfinished recovery took out and did not put back. Some no `system.tables` has, only their clones in
+ * `_recovery`; others stand as the plain tables that they were on their way. Their definitions are in the ledger.
+ * Without them a new plan would call a cluster whole that lacks tables, or has them without replication.
  */
-async function tablesLeftOut(keeper: Keeper, node: ClickHouseNode, facts: NodeFacts): Promise<TableFacts[]> {
-  if (facts.unfinishedRecovery === '' || facts.unfinishedRecovery === 'unknown') return [];
-  const standing = new Set(facts.tables.map((table) => tableKey(table.definition)));
+async function withLeftOut(keeper: Keeper, node: ClickHouseNode, facts: NodeFacts): Promise<TableFacts[]> {
+  if (facts.unfinishedRecovery === '' || facts.unfinishedRecovery === 'unknown') return facts.tables;
   const reads = queries.queriesFor(facts.capabilities);
   const clones = new Map(
     (await node.query<CloneRow>(reads.CLONES_ON_NODE)).map((row) => [row.name, toDigest(row)] as const),
   );
-  const recorded = (await readLedger(node, 'ddl')).filter((row) => row.recovery === facts.unfinishedRecovery);
-  const left: TableFacts[] = [];
-  for (const { database, table, detail } of recorded) {
-    const clone = clones.get(cloneName('clone', { database, table }).table);
-    if (!clone || standing.has(tableKey({ database, table }))) continue;
+  const tables = new Map(facts.tables.map((table) => [tableKey(table.definition), table]));
+  // Of all recoveries since one was finished, the first saw the tables as they were.
+  const finished = (await readLedger(node, 'finished')).at(-1)?.at ?? '';
+  const seen = new Set<string>();
+  for (const row of await readLedger(node, 'ddl')) {
+    const { database, table, detail } = row;
+    const key = tableKey(row);
+    if (row.at <= finished || seen.has(key)) continue;
+    seen.add(key);
+    const standing = tables.get(key);
+    const clone = clones.get(cloneName('clone', row).table) ?? null;
+    if (standing ? standing.kind !== 'merge-tree' : !clone) continue;
     const uuid = / UUID '([0-9a-f-]{36})'/.exec(detail)?.[1] ?? '';
     const definition = definitionOf({ database, table, uuid, query: detail, bytes: null, mutations: [] });
+    if (standing && tableKind(definition.engine) !== 'replicated') continue;
     const where = absentKeeper(definition, facts);
-    left.push({
+    tables.set(key, {
+      ...(standing ?? { ...LEFT_OUT, identity: clone?.digest ?? '0' }),
       definition,
       kind: tableKind(definition.engine),
-      parts: NO_PARTS,
-      identity: clone.digest,
-      partitions: 0,
-      detachedParts: 0,
-      attachingParts: 0,
       readonly: true,
-      sessionExpired: false,
-      unsupported: '',
       keeper: where && (await keeperFacts(keeper, where.tablePath, where.replicaName, async () => [])),
       clone,
     });
   }
-  return left;
+  return [...tables.values()];
 }
+
+const LEFT_OUT = {
+  parts: NO_PARTS,
+  partitions: 0,
+  detachedParts: 0,
+  attachingParts: 0,
+  sessionExpired: false,
+  unsupported: '',
+};
 
 interface CloneRow {
   name: string;

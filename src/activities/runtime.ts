@@ -59,14 +59,15 @@ export async function runStep<T>(patienceSeconds: number, body: (context: StepCo
   }
 }
 
-/** Codes of ClickHouse that mean 'not now': session lost, no ZooKeeper, too many queries, time-outs, network. */
-const TRANSIENT_SERVER_CODES = new Set([999, 225, 202, 159, 209, 210, 319, 279, 571]);
+/** Codes of ClickHouse that mean 'not now': session lost, no ZooKeeper, read-only for that, too many queries, time-outs, network. */
+const TRANSIENT_SERVER_CODES = new Set([999, 225, 242, 202, 159, 209, 210, 319, 279, 571]);
+const WITHOUT_SESSION = new Set([999, 225, 242]);
 
 function awayCode(error: unknown): ErrorCode | null {
   if (error instanceof RecoveryError && (error.code === 'NODE_UNAVAILABLE' || error.code === 'KEEPER_UNAVAILABLE'))
     return error.code;
   if (error instanceof ServerError && TRANSIENT_SERVER_CODES.has(error.code))
-    return error.code === 999 || error.code === 225 ? 'SESSION_EXPIRED' : 'NODE_UNAVAILABLE';
+    return WITHOUT_SESSION.has(error.code) ? 'SESSION_EXPIRED' : 'NODE_UNAVAILABLE';
   return null;
 }
 
@@ -90,7 +91,7 @@ export async function withPatience<T>(
       if (now - awaySince > patienceSeconds * 1000)
         throw error instanceof RecoveryError
           ? error
-          : new RecoveryError(code, message(error), {
+          : new RecoveryError(code, error instanceof ServerError ? `${error.node}: ${error.message}` : message(error), {
               serverCode: error instanceof ServerError ? error.code : undefined,
             });
       await pause(1_000, context.signal);

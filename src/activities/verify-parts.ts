@@ -4,6 +4,7 @@ import { sameParts, type PartsDigest } from '../domain/inventory.js';
 import { quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
+import { isClosed } from '../domain/statements-conversion.js';
 import { ServerError, type Ports } from '../ports.js';
 import * as queries from './queries.js';
 import type { StepContext } from './runtime.js';
@@ -28,6 +29,7 @@ export function goalOf(item: PlanItem, policy: Policy): Goal {
     method: item.method,
     standing: item.standing,
     convertible: item.convertible,
+    closed: item.statements.some(({ step, sql }) => step === 'attach-plain' && isClosed(sql)),
     fetches: item.fetches,
     statementDeadlineSeconds: policy.statementDeadlineSeconds,
     sessionTimeoutSeconds: policy.sessionTimeoutSeconds,

@@ -40,6 +40,8 @@ export interface Goal {
   standing: boolean;
   /** Whether ATTACH … AS REPLICATED gives the table its old path back: Atomic database, default replica path. */
   convertible: boolean;
+  /** Conversion: the table takes no inserts while it stands as a plain one. */
+  closed: boolean;
   /**
    * A later replica on a live server: it fetches what the authority has, whatever it held itself. `live`: a peer that
    * may be written to meanwhile, so its queue tells when all is there. Null: it goes first, or nothing

@@ -15,6 +15,9 @@ const UNMERGEABLE = 'max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_m
 /** Every insert is refused, 'Too many parts' (252): what it acknowledged would be moved aside with the table. */
 const CLOSED = 'parts_to_delay_insert = 0, parts_to_throw_insert = 0';
 
+/** Whether the table that this statement attaches takes no inserts. */
+export const isClosed = (attachPlain: string): boolean => attachPlain.endsWith(CLOSED);
+
 /** Plain MergeTree, since a merge of it loses no row, with the keys of the original: parts move only between equals. */
 function twinEngine(definition: TableDefinition, settings = UNMERGEABLE): string {
   if (storageClauses(definition.engineFull)['ORDER BY'] !== undefined)

@@ -5,7 +5,7 @@ import { NO_PARTS, sameParts, type PartsDigest } from '../../src/domain/inventor
 const full: PartsDigest = { parts: 4, rows: 400, digest: '4444' };
 const half: PartsDigest = { parts: 2, rows: 200, digest: '2222' };
 const goal: Goal = {
-  ...{ replicated: true, source: 'table', method: 'restore-replica', standing: true, convertible: true },
+  ...{ replicated: true, source: 'table', method: 'restore-replica', standing: true, convertible: true, closed: false },
   ...{ fetches: null, statementDeadlineSeconds: 60, sessionTimeoutSeconds: 60 },
 };
 

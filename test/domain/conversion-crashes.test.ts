@@ -53,7 +53,7 @@ const digestOf = (parts: string): PartsDigest => ({
   digest: parts || '0',
 });
 const goal: Goal = {
-  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, convertible: false },
+  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, convertible: false, closed: true },
   ...{ fetches: null, statementDeadlineSeconds: 60, sessionTimeoutSeconds: 60 },
 };
 /** With each kind of registration that may be left. */

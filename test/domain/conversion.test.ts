@@ -9,7 +9,7 @@ const merged: PartsDigest = { parts: 1, rows: 400, digest: '1111' };
 const half: PartsDigest = { parts: 2, rows: 200, digest: '2222' };
 
 const table: Goal = {
-  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, convertible: false },
+  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, convertible: false, closed: true },
   ...{ fetches: null, statementDeadlineSeconds: 60, sessionTimeoutSeconds: 60 },
 };
 const backup: Goal = { ...table, source: 'backup' };
@@ -111,6 +111,18 @@ const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step
   ],
   ['died after ATTACH as a plain table', see({ table: plain }), table, { do: 'move-aside' }],
   ['plain, merged meanwhile', see({ table: { ...plain, parts: merged } }), table, { do: 'move-aside' }],
+  [
+    'plain, with parts that were undone when ZooKeeper was lost',
+    see({ clone: half, table: plain }),
+    table,
+    { do: 'move-aside' },
+  ],
+  [
+    'plain with more rows, and open to inserts',
+    see({ clone: half, table: plain }),
+    { ...table, closed: false },
+    { do: 'refuse', code: 'VERIFY_FAILED' },
+  ],
   [
     'plain, without all rows',
     see({ table: { ...plain, parts: half } }),

@@ -79,10 +79,17 @@ describe('on servers that replicate, something dies in the middle', { timeout: 3
   const problems = ({ problem, tables }: Report) =>
     [problem, ...tables.map((table) => table.problem)].flatMap((p) => p ?? []);
 
+  const codes = (report: Report) => [...new Set(problems(report).map(({ code }) => code))];
+
   /** The stage that people see: the last that has begun. */
   async function stageOf(id: string): Promise<string | undefined> {
     const { stdout } = await rig.cli('status', id, '--json');
     return (JSON.parse(stdout) as Progress).stages.filter(({ startedAt }) => startedAt !== null).at(-1)?.name;
+  }
+
+  async function unitOf(id: string, label: string) {
+    const { stdout } = await rig.cli('status', id, '--json');
+    return (JSON.parse(stdout) as Progress).units.find((unit) => unit.label === label);
   }
 
   async function expectRecovered(id: string): Promise<void> {
@@ -107,8 +114,13 @@ describe('on servers that replicate, something dies in the middle', { timeout: 3
         deadlineMs: 60_000,
       }).catch(async () => expect(await verdict()).toEqual([]));
     }
-    const differences = compareSnapshots(before, await snapshot());
-    expect(differences.filter((line) => !line.includes('`live`'))).toEqual([]);
+    const differences = async () =>
+      compareSnapshots(before, await snapshot()).filter((line) => !line.includes('`live`'));
+    // Merges that waited for the fence to be lifted are in the queue until they are done.
+    await waitFor(async () => (await differences()).length === 0, {
+      what: 'the cluster as it was',
+      deadlineMs: 60_000,
+    }).catch(async () => expect(await differences()).toEqual([]));
   }
 
   async function ask(node: number, query: string): Promise<string> {
@@ -198,13 +210,21 @@ describe('on servers that replicate, something dies in the middle', { timeout: 3
     const first = await start();
     await at(hold, first, AT.verifyParts, () => rig.cluster.killNode(0));
     const dead = await end(first);
-    process.stdout.write(JSON.stringify(dead.report, null, 1));
-    expect(dead.exitCode).toBe(1);
+    expect(dead).toMatchObject({ exitCode: 1, report: { outcome: 'failed', fence: 'held' } });
+    expect(codes(dead.report)).toEqual(['NODE_UNAVAILABLE']);
+    expect(dead.report.problem).toMatchObject({ message: expect.stringContaining('s01r1') as string });
 
-    // It starts without its ZooKeeper only, and then no replica can be made on it.
+    // It starts without its ZooKeeper only, and then its tables are taken out, but no replica can be made on it.
     await rig.cluster.startNode(0, { withoutKeeper: true });
-    const second = await end(await start('--adopt'));
-    process.stdout.write(JSON.stringify(second.report, null, 1));
+    const waiting = await end(await start('--adopt'));
+    expect(waiting).toMatchObject({ exitCode: 1, report: { outcome: 'failed', fence: 'held' } });
+    expect(codes(waiting.report)).toEqual(['SESSION_EXPIRED']);
+    expect(waiting.report.problem).toMatchObject({
+      message: expect.stringContaining('s01r1') as string,
+      hint: expect.stringContaining('restart the ClickHouse server') as string,
+    });
+    expect(await ask(0, 'SELECT count() FROM _recovery.`held shop.orders`')).toBe('2000');
+    expect(await ask(1, 'SELECT count() FROM shop.orders')).toBe('2000');
 
     await giveKeeperBack(0);
     await expectRecovered(await start('--adopt'));
@@ -284,7 +304,7 @@ describe('on servers that replicate, something dies in the middle', { timeout: 3
     });
     await backups[0]!.kill();
     expect(Number(await attached())).toBeLessThan(parts);
-    expect(await stageOf(id)).toBe('restore-data');
+    expect(await unitOf(id, 'shop.many @ 01/r1')).toMatchObject({ state: 'restore-data' });
     await backups[0]!.start();
     await expectRecovered(id);
   });
