@@ -4,7 +4,7 @@ import type { ClickHouseNode } from '../ports.js';
 import { methodOf } from '../domain/inventory.js';
 import { capabilitiesOf } from './capabilities.js';
 import { unmountAll } from './inspect-backup.js';
-import { readLedger, writeLedger } from './ledger.js';
+import { hasLedger, readLedger, writeLedger } from './ledger.js';
 import * as queries from './queries.js';
 
 /**
@@ -30,6 +30,8 @@ export async function finishNode(
     }
   }
   if (method === 'restore-replica') await unmountAll(node);
+  // A node of which nothing was changed has none.
+  if (!(await hasLedger(node))) return { kept, dropped };
   const done = await readLedger(node, 'finished');
   if (!done.some((row) => row.recovery === run.recovery))
     await writeLedger(node, run, 'finished', `kept ${kept}, dropped ${dropped}`);

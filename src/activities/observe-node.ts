@@ -40,6 +40,7 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<
     defaultReplicaName: defaults['default_replica_name'] ?? '{replica}',
     databases,
     pendingDropUuids: pending.map((row) => row.uuid),
+    beside: (await node.query<{ path: string }>(queries.BESIDE)).map((row) => row.path),
     unfinishedRecovery: await unfinishedRecovery(node),
     keeperState: await keeperState(node, ref, databases),
     tables: await observeTables(cluster.keeper, node, capabilities, databases, params),

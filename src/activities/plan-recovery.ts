@@ -1,5 +1,5 @@
 import { RecoveryError } from '../domain/errors.js';
-import type { KeeperReplicaFacts, NodeFacts } from '../domain/inventory.js';
+import type { KeeperReplicaFacts, NodeFacts, TableFacts } from '../domain/inventory.js';
 import type { PartRef } from '../domain/authority.js';
 import type { BackupContents } from '../domain/manifest.js';
 import { tableKey, type TableName } from '../domain/names.js';
@@ -28,13 +28,17 @@ export async function planRecovery(
   let backups: Map<string, BackupContents> | null = null;
   const deadline = performance.now() + cluster.policy.sessionTimeoutSeconds * 1000;
   for (;;) {
-    const nodes = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
+    const observed = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
+    const own = new Set(observed.flatMap((node) => node.beside));
+    const nodes = observed.map((node) => ({ ...node, tables: node.tables.map((table) => withoutOwn(table, own)) }));
     backups ??=
       request.backup === undefined
         ? new Map<string, BackupContents>()
         : await inspectBackups(ports, cluster, request.backup, nodes);
     const partLists = await fetchPartLists(cluster, nodes);
-    const absentPaths = await fetchAbsentPaths(cluster, nodes, backups);
+    const absentPaths = new Map(
+      [...(await fetchAbsentPaths(cluster, nodes, backups))].map(([key, facts]) => [key, notOwn(facts, own)]),
+    );
     const plan = makePlan({ request, nodes, backups, partLists, absentPaths });
     if (isSettled(plan, nodes) || performance.now() > deadline)
       return { ...plan, hash: ports.sha256(JSON.stringify(plan)) };
@@ -43,6 +47,15 @@ export async function planRecovery(
     context.assertFresh();
   }
 }
+
+/** What an unfinished recovery registered beside a table is no other server. */
+function notOwn(facts: KeeperReplicaFacts, own: ReadonlySet<string>): KeeperReplicaFacts {
+  const activeReplicas = facts.activeReplicas.filter((name) => !own.has(`${facts.tablePath}/replicas/${name}`));
+  return { ...facts, activeReplicas };
+}
+
+const withoutOwn = (table: TableFacts, own: ReadonlySet<string>): TableFacts =>
+  table.keeper ? { ...table, keeper: notOwn(table.keeper, own) } : table;
 
 const POLL_MS = 1_000;
 

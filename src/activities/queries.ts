@@ -60,6 +60,7 @@ export const LEDGER_OF_KIND = `SELECT recovery, database, table, detail, toStrin
 export const MADE_AT = `SELECT toString(toUInt32(metadata_modification_time)) AS id, (SELECT count() FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}) AS parts FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
 /** Its folder is `<root>/metadata/…` or `<root>/store/…`. */
 export const SERVER_PATH = `SELECT metadata_path AS path FROM system.databases WHERE position(metadata_path, '/metadata/') > 0 OR position(metadata_path, '/store/') > 0 ORDER BY name LIMIT 1`;
+export const BESIDE = `SELECT concat(zookeeper_path, '/replicas/', replica_name) AS path FROM system.replicas WHERE database = '_recovery'`;
 export const DISTRIBUTED = `SELECT database, name AS table FROM system.tables WHERE engine = 'Distributed' AND NOT startsWith(database, '_recovery') ORDER BY database, name`;
 export const MERGES_RUNNING = `SELECT count() AS merges FROM system.merges WHERE database != '_recovery'`;
 export const MUTATIONS = `SELECT database, table, mutation_id AS mutationId, command FROM system.mutations WHERE NOT is_done AND has({databases:Array(String)}, database)`;

@@ -146,6 +146,8 @@ export interface NodeFacts {
   databases: { name: string; engine: string }[];
   /** UUIDs of dropped tables whose files are not gone yet. */
   pendingDropUuids: string[];
+  /** Keeper paths of replicas in `_recovery`, which an unfinished recovery made beside their tables: they are ours. */
+  beside: string[];
   /** Recovery id of clones that an unfinished recovery left here, or ''. */
   unfinishedRecovery: string;
   keeperState: KeeperStateLine[];

@@ -94,7 +94,7 @@ export function node(
       defaultReplicaName: '{replica}',
       databases: [{ name: 'db', engine: 'Atomic' }],
     },
-    ...{ pendingDropUuids: [], unfinishedRecovery: '', keeperState: [], tables },
+    ...{ pendingDropUuids: [], beside: [], unfinishedRecovery: '', keeperState: [], tables },
     ...change,
   };
 }
