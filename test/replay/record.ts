@@ -12,7 +12,20 @@ import type { Client, WorkflowHandle } from '@temporalio/client';
 import { lockId, SIGNALS, UPDATES, WORKFLOWS } from '../../src/domain/messages.js';
 import { repoRoot } from '../support/tools.js';
 import { startBench, untilPhase, type Scene } from '../workflow/bench.js';
-import { failure, fakes, HASH, hold, N1, N2, NEXT_HASH, planOf, table, view, type Fakes } from '../workflow/fakes.js';
+import {
+  beside,
+  failure,
+  fakes,
+  HASH,
+  hold,
+  N1,
+  N2,
+  NEXT_HASH,
+  planOf,
+  table,
+  view,
+  type Fakes,
+} from '../workflow/fakes.js';
 import { historyToJson } from './history-json.js';
 
 interface Scenario {
@@ -110,6 +123,12 @@ function stopped(how: 'abort' | 'cancel'): Scenario {
   };
 }
 
+/** Tables made beside their places, promoted after validation, a view after them; the canary. */
+function conversion(): Scenario {
+  const items = [beside('a'), beside('a', N2, { authority: false }), view('v')];
+  return { faked: fakes({ plans: [planOf(items)] }), play: async ({ start }) => ended(await start()) };
+}
+
 /** The lock, held by a recovery until that ended. */
 function lock(): Scenario {
   const { faked, play } = approval();
@@ -149,6 +168,7 @@ const scenarios: Record<string, () => Scenario> = {
   retry,
   abort: () => stopped('abort'),
   cancel: () => stopped('cancel'),
+  conversion,
   lock,
   backup,
 };
