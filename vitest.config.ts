@@ -1,19 +1,25 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
+/** `npm run test:fast`: no ClickHouse, and of the workflow only the recorded histories. */
+const isFast = process.env['TEST_FAST'] === '1';
 const workflowTests = ['test/workflow/**/*.test.ts', 'test/replay/**/*.test.ts'];
+const slowTests = isFast ? ['test/embedded/**', 'test/workflow/**'] : [];
 const clusterTests = ['test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts'];
 
 export default defineConfig({
   test: {
     // Forks: native modules (libchdb, the ZooKeeper client) and signals do not go with worker threads.
     pool: 'forks',
+    reporters: ['default', './test/support/matrix-reporter.ts'],
     projects: [
       {
         extends: true,
         test: {
           name: 'unit',
+          // Those that go through all cases take seconds, and more on a machine that is busy.
+          testTimeout: 30_000,
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...workflowTests, ...clusterTests],
+          exclude: [...configDefaults.exclude, ...workflowTests, ...clusterTests, ...slowTests],
           sequence: { groupOrder: 0 },
         },
       },
@@ -22,6 +28,7 @@ export default defineConfig({
         test: {
           name: 'workflow',
           include: workflowTests,
+          exclude: [...configDefaults.exclude, ...slowTests],
           testTimeout: 60_000,
           hookTimeout: 120_000,
           maxWorkers: 1,
@@ -33,6 +40,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: clusterTests,
+          globalSetup: './test/support/probe-providers.ts',
           testTimeout: 300_000,
           hookTimeout: 120_000,
           // One file at a time: each starts a cluster of its own, and their timings are part of what is tested.

@@ -1,6 +1,7 @@
 /**
- * `npm run demo [-- --keep] [--json FILE]`: a cluster loses ZooKeeper and a shard's data and gets both back, while the
- * worker is killed in the middle. Exit 0 only if the report says so and an independent check finds what was there before.
+ * `npm run demo [-- --provider embedded|servers] [--keep] [--json FILE]`: a cluster loses ZooKeeper and data (shows.ts)
+ * and gets both back, while the worker is killed in the middle. Exit 0 only if the report says so and an independent
+ * check finds what was there before.
  */
 import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,11 +10,11 @@ import { ProgressView } from '../src/interfaces/cli/progress-view.js';
 import type { Progress } from '../src/domain/messages.js';
 import type { Report } from '../src/domain/report.js';
 import { Recoveries, connect } from '../src/service/recoveries.js';
-import { createDataset } from '../test/support/dataset.js';
 import { compareSnapshots, takeSnapshot } from '../test/support/oracle.js';
 import { kill, scratchDir, type Child } from '../test/support/processes.js';
-import { CLUSTER, REPOSITORY, startRig, type CliResult, type Rig } from '../test/support/recovery-rig.js';
+import { CLUSTER, type CliResult } from '../test/support/recovery-rig.js';
 import { parseArguments, USAGE } from './arguments.js';
+import { STAGES, type DemoRig, type Show } from './shows.js';
 
 /** How often the progress is asked for: often enough to meet a stage that takes half a second. */
 const POLL_MS = 100;
@@ -39,7 +40,7 @@ function isTheMiddle({ phase, units }: Progress): boolean {
 const inFlight = (units: Progress['units']) => units.filter(({ state }) => state === 'restore-replica');
 
 /** Follows the recovery to its end. Kills the worker in the middle, and starts another. */
-async function followAndKill(rig: Rig, recoveries: Recoveries, id: string, worker: Child): Promise<boolean> {
+async function followAndKill(rig: DemoRig, recoveries: Recoveries, id: string, worker: Child): Promise<boolean> {
   let view = newView();
   let replacement: Promise<Child> | null = null;
   const replaceWorker = async (progress: Progress): Promise<Child> => {
@@ -71,12 +72,10 @@ async function followAndKill(rig: Rig, recoveries: Recoveries, id: string, worke
   return replacement !== null;
 }
 
-async function recover(rig: Rig, worker: Child): Promise<{ report: Report; killed: boolean }> {
-  heading(`ch-recover start --cluster ${CLUSTER} --backup latest --yes`);
-  const started = mustSucceed(
-    'start',
-    await rig.cli('start', '--cluster', CLUSTER, '--backup', 'latest', '--yes', '--json'),
-  );
+async function recover({ rig, startArguments }: Show, worker: Child): Promise<{ report: Report; killed: boolean }> {
+  const command = ['start', '--cluster', CLUSTER, ...startArguments, '--yes'];
+  heading(`ch-recover ${command.join(' ')}`);
+  const started = mustSucceed('start', await rig.cli(...command, '--json'));
   const { id } = JSON.parse(started) as { id: string };
   say(`watch it in the Temporal UI: ${rig.temporal.uiAddress}/namespaces/default/workflows/${id}`);
   const temporal = await connect();
@@ -88,39 +87,52 @@ async function recover(rig: Rig, worker: Child): Promise<{ report: Report; kille
   return { report: JSON.parse((await rig.cli('report', id, '--json')).stdout) as Report, killed };
 }
 
-async function run(rig: Rig, jsonFile: string | null): Promise<boolean> {
-  heading('creating three databases of replicated tables on each of three shards');
-  await createDataset(rig.nodes, 'demo');
-  const judge = { nodes: rig.nodes, keeperHosts: rig.ensemble.hosts };
-  const before = await takeSnapshot(judge);
+async function run(show: Show, jsonFile: string | null): Promise<boolean> {
+  const { rig, live, lostForGood } = show;
+  heading(show.dataset);
+  await show.fill();
+  const snapshot = () => takeSnapshot({ nodes: rig.cluster.nodes, keeperHosts: rig.ensemble.hosts, live });
+  const before = await snapshot();
   say(`the independent check has seen ${before.size} tables and views`);
 
-  heading(`ch-recover backup --cluster ${CLUSTER} --to ${REPOSITORY} --wait`);
   const worker = await rig.startWorker();
-  const backup = await rig.cli('backup', '--cluster', CLUSTER, '--to', REPOSITORY, '--wait');
-  say(mustSucceed('the backup', backup).trimEnd());
+  if (show.backup !== null) {
+    const command = ['backup', '--cluster', CLUSTER, ...show.backup, '--wait'];
+    heading(`ch-recover ${command.join(' ')}`);
+    say(mustSucceed('the backup', await rig.cli(...command)).trimEnd());
+  }
 
-  heading("disaster: every node stopped, ZooKeeper's data wiped, the data of shard 02 deleted, nodes started again");
-  await rig.disaster({ lostShards: [1] });
-  const damage = compareSnapshots(before, await takeSnapshot(judge));
+  heading(show.disaster);
+  await show.lose();
+  const damage = compareSnapshots(before, await snapshot());
   say(`the independent check finds ${damage.length} differences, such as:`);
   for (const difference of damage.slice(0, 3)) say(`  ${difference.slice(0, 110)}`);
   if (damage.length === 0) throw new Error('the disaster did nothing: what follows would prove nothing');
 
-  const { report, killed } = await recover(rig, worker);
+  const { report, killed } = await recover(show, worker);
   if (jsonFile !== null) writeFileSync(jsonFile, `${JSON.stringify(report, null, 2)}\n`);
 
-  heading('independent check: rows, content hashes, part hashes and ZooKeeper against what was there before');
-  const differences = compareSnapshots(before, await takeSnapshot(judge));
-  for (const difference of differences) say(`  DIFFERENT ${difference}`);
-  const good = differences.length === 0 && report.outcome === 'succeeded' && killed;
-  const verdict = `report ${report.outcome}, ${differences.length} differences, worker killed: ${killed ? 'yes' : 'no'}`;
-  say(good ? `  ${before.size} tables and views as before: no row lost, none doubled (${verdict})` : `  ${verdict}`);
+  heading('independent check: rows, content hashes, parts and ZooKeeper against what was there before');
+  const missing = lostForGood.map(({ node, database, table }) => `${node} \`${database}\`.\`${table}\` is missing`);
+  const differences = compareSnapshots(before, await snapshot());
+  const wrong = differences.filter((difference) => !missing.includes(difference));
+  for (const { node, database, table } of lostForGood) {
+    const isSaid = report.warnings.some((warning) => warning.startsWith(`${database}.${table} is not on ${node}`));
+    if (!isSaid) wrong.push(`the report does not say that ${database}.${table} of ${node} is lost`);
+    say(
+      `  ${database}.${table} of ${node} was not replicated: nobody has a copy${isSaid ? ', and the report says so' : ''}`,
+    );
+  }
+  for (const difference of wrong) say(`  DIFFERENT ${difference}`);
+  const good = wrong.length === 0 && report.outcome === 'succeeded' && killed;
+  const verdict = `report ${report.outcome}, ${wrong.length} differences, worker killed: ${killed ? 'yes' : 'no'}`;
+  const same = before.size - lostForGood.length;
+  say(good ? `  ${same} tables and views as before: no row lost, none doubled (${verdict})` : `  ${verdict}`);
   return good;
 }
 
 /** The logs that tell most: the newest worker's first. */
-function logTails(rig: Rig): string {
+function logTails(rig: DemoRig): string {
   return [...rig.workers]
     .reverse()
     .slice(0, 2)
@@ -161,16 +173,18 @@ async function main(): Promise<number> {
   }
   const dir = scratchDir('ch-recover-demo');
   const { happened, code } = interruption();
-  let rig: Rig | null = null;
-  heading('starting Temporal, a ZooKeeper ensemble of three and three ClickHouse 26.7 nodes');
-  const starting = startRig({ dir: dir.path, shards: 3, keepers: 3, ui: true });
+  let rig: DemoRig | null = null;
+  const stage = STAGES[args.provider];
+  heading(stage.title);
+  const starting = stage.start({ dir: dir.path, ui: true });
   try {
-    rig = await Promise.race([starting, happened]);
+    const show = await Promise.race([starting, happened]);
+    rig = show.rig;
     process.env['TEMPORAL_ADDRESS'] = rig.temporal.address;
     say(
       `Temporal UI: ${rig.temporal.uiAddress}   Temporal: ${rig.temporal.address}   configuration: ${rig.configPath}`,
     );
-    const good = await Promise.race([run(rig, args.jsonFile), happened]);
+    const good = await Promise.race([run(show, args.jsonFile), happened]);
     heading(good ? 'the demo succeeded' : 'THE DEMO FAILED');
     if (!good) say(logTails(rig));
     if (args.keep) {
@@ -189,7 +203,7 @@ async function main(): Promise<number> {
     if (rig && interrupted === null) process.stderr.write(`${logTails(rig)}\n`);
     return interrupted ?? 1;
   } finally {
-    rig ??= await starting.catch(() => null);
+    rig ??= await starting.then((show) => show.rig).catch(() => null);
     await rig?.stop();
     dir.remove();
   }

@@ -6,7 +6,8 @@
 import { dirname, relative, resolve, sep } from 'node:path';
 
 /**
- * What each part of src may import, beside itself. A part is a folder of src, or a file directly in it.
+ * What each part of src may import, beside itself. A part is a folder of src, a file directly in it, or a folder in a
+ * folder that has a line of its own.
  *
  * - `parts`: other parts of src; `typesOf`: parts of which only types may be imported.
  * - `packages`: 'any' (Node's own modules too), or the names of packages; a trailing '*' matches the rest.
@@ -32,7 +33,12 @@ export const EDGES = {
   // What a person asks of the nodes without Temporal: doctor, unfence. `service` says in what shape it answers.
   direct: { parts: ['domain', 'ports', 'activities'], typesOf: ['service'], packages: [] },
   // `worker` is the composition root: `ch-recover worker` runs it, nothing here wires adapters.
-  interfaces: { parts: ['service', 'domain', 'config', 'worker'], packages: 'any' },
+  interfaces: { parts: ['service', 'domain', 'config', 'worker', 'interfaces/http'], packages: 'any' },
+  // `ch-recover api` starts it; it knows nothing of the command line.
+  'interfaces/http': {
+    parts: ['service', 'domain', 'config'],
+    packages: ['hono', '@hono/zod-openapi', '@hono/node-server', 'zod', 'node:*'],
+  },
   embedded: { free: true },
   // Composition roots: the only places that wire adapters to what uses them.
   compose: { free: true },
@@ -47,7 +53,9 @@ export const EDGES = {
 function partOf(srcDir, file) {
   const path = relative(srcDir, file);
   if (path.startsWith('..')) return undefined;
-  return path.split(sep)[0].replace(/\.[cm]?[jt]s$/, '');
+  const [first, second] = path.split(sep);
+  const nested = `${first}/${second}`;
+  return Object.hasOwn(EDGES, nested) ? nested : first.replace(/\.[cm]?[jt]s$/, '');
 }
 
 function matches(name, patterns) {

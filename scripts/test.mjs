@@ -22,7 +22,8 @@ console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
 /** Resolves to vitest's exit code; 1 when a signal ended it or it did not start. */
 function runVitest(args) {
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
+  const names = ['default', 'json', './test/support/matrix-reporter.ts'];
+  const reporters = [...names.map((name) => `--reporter=${name}`), `--outputFile.json=${reportFile}`];
   const child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], { cwd: root, stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
   return new Promise((resolve) => {

@@ -30,7 +30,7 @@ const UNIT_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p W
 const UNIT_CLONES = `SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '_recovery' AND has({clones:Array(String)}, name)`;
 export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 /** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
-export const REPLICATION = `SELECT queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+export const REPLICATION = `SELECT queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
 const UNIT_DETACHED_PARTS = `SELECT count() AS total FROM system.detached_parts WHERE database = {database:String} AND table = {table:String}`;
 export const RUNNING = `SELECT max(elapsed) AS seconds, count() AS running FROM system.processes WHERE startsWith(query, {tag:String})`;

@@ -27,9 +27,31 @@ export async function restoreReplica(
   if (item.action === 'restore-from-backup' && item.method !== 'conversion') await holdWhatIsThere(unit);
   const seen = await advance(unit, context, goalOf(item, ports.cluster(cluster).policy), embedded, 'done');
   const { rows, parts } = seen.next?.parts ?? seen.table.parts;
+  // One that is in its place already is written to.
+  if (!embedded && item.authority && seen.next && parts > 0)
+    await caughtUp(unit, ports.cluster(cluster).policy.statementDeadlineSeconds, context);
   // Whoever comes next fetches from here.
   if (!embedded && item.method !== 'conversion') await unit.openReplication();
   return { rows, parts, detachedLeft: seen.detachedParts };
+}
+
+const POLL_MS = 200;
+
+/**
+ * Waits until the replica that goes first has worked off its own log. Whoever joins before that takes over its parts as
+ * well as the REPLACE_RANGE that brings them, and on 18.16.1 that entry never ends then ('Tagging already tagged future
+ * part. This is a bug.'), until the server is restarted.
+ */
+async function caughtUp(unit: Unit, deadlineSeconds: number, context: StepContext): Promise<void> {
+  const deadline = performance.now() + deadlineSeconds * 1000;
+  while ((await unit.replication())?.behind) {
+    if (performance.now() > deadline)
+      throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)} does not work off its replication log`, {
+        objects: [tableKey(unit.name)],
+      });
+    await pause(POLL_MS, context.signal);
+    context.assertFresh();
+  }
 }
 
 /** A table that stands and is rebuilt from a backup may hold rows that the backup lacks: they are cloned aside first. */

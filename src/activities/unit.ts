@@ -252,12 +252,19 @@ export class Unit {
   }
 
   /** How the live replica stands, the new one before the old one. Asks ZooKeeper by way of the server. */
-  async replication(): Promise<{ queue: number; active: number; total: number } | null> {
+  async replication(): Promise<Replication | null> {
     for (const name of [cloneName('next', this.name), this.name]) {
-      const [row] = await this.node.query<QueueRow & Record<'active' | 'total', string>>(queries.REPLICATION, {
-        params: { ...name },
-      });
-      if (row) return { queue: this.pending(name, row), active: Number(row.active), total: Number(row.total) };
+      const [row] = await this.node.query<QueueRow & Record<'active' | 'total' | 'logEnd' | 'logNext', string>>(
+        queries.REPLICATION,
+        { params: { ...name } },
+      );
+      if (!row) continue;
+      return {
+        queue: this.pending(name, row),
+        behind: Number(row.queue) - Number(row.merges) + Math.max(0, Number(row.logEnd) + 1 - Number(row.logNext)),
+        active: Number(row.active),
+        total: Number(row.total),
+      };
     }
     return null;
   }
@@ -339,6 +346,15 @@ export class Unit {
 interface KeeperPath {
   tablePath: string;
   replicaName: string;
+}
+
+interface Replication {
+  /** Entries of its queue that are older than our first look. */
+  queue: number;
+  /** All entries that it has not worked off, also those that are in the log only; not merges. One, where the log never had any. */
+  behind: number;
+  active: number;
+  total: number;
 }
 
 interface QueueRow {

@@ -89,7 +89,8 @@ function checkToken(
   const before = tokens.slice(0, index);
   if (before.some(({ name }) => name === token.name)) throw invalid(`${field}.name`, 'another token has this name');
   // Whose decision it was could not be told.
-  if (before.some(({ sha256 }) => sha256 === token.sha256)) throw invalid(`${field}.sha256`, 'another token has it too');
+  if (before.some(({ sha256 }) => sha256 === token.sha256))
+    throw invalid(`${field}.sha256`, 'another token has it too');
   if (token.sha256 === SHA256_OF_NOTHING) throw invalid(`${field}.sha256`, 'is that of an empty text');
   token.clusters.forEach((name, at) => {
     if (name !== EVERY_CLUSTER && !clusters.includes(name))

@@ -24,13 +24,15 @@ export class OnceStarter {
   constructor(
     private readonly client: Client,
     private readonly finder: RunFinder,
+    private readonly timeoutMs: number,
   ) {}
 
   async start(value: unknown, taskQueue: string, key?: IdempotencyKey): Promise<Started> {
     const request = parseRequest(value);
     const run: Run = { id: key ? idOfKey(key) : recoveryIdOf(request), request, taskQueue, onlyOnce: true };
     const repeatable = key !== undefined || request.incident !== undefined;
-    const inTurn = () => this.startInTurn(run, repeatable);
+    // In time, or a Temporal that does not answer would keep all who come later waiting.
+    const inTurn = () => this.client.withDeadline(Date.now() + this.timeoutMs, () => this.startInTurn(run, repeatable));
     const started = (this.queues.get(request.cluster) ?? Promise.resolve()).then(inTurn, inTurn);
     this.queues.set(request.cluster, started);
     return started;

@@ -48,7 +48,7 @@ export class Recoveries {
     private readonly answerTimeoutMs = ANSWER_TIMEOUT_MS,
   ) {
     this.finder = new RunFinder(client, answerTimeoutMs);
-    this.once = new OnceStarter(client, this.finder);
+    this.once = new OnceStarter(client, this.finder, answerTimeoutMs);
   }
 
   start(request: unknown, taskQueue: string): Promise<Started> {

@@ -83,7 +83,10 @@ export class RunFinder {
     };
   }
 
-  private async input({ workflowId, runId }: Pick<WorkflowExecutionInfo, 'workflowId' | 'runId'>): Promise<RecoveryRequest | null> {
+  private async input({
+    workflowId,
+    runId,
+  }: Pick<WorkflowExecutionInfo, 'workflowId' | 'runId'>): Promise<RecoveryRequest | null> {
     const known = this.inputs.get(runId);
     if (known !== undefined) return known;
     const { history } = await this.inTime(() =>

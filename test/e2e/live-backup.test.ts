@@ -1,15 +1,16 @@
 import { cpSync, existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Report } from '../../src/domain/report.js';
 import { startBackupServer, type BackupServer } from '../support/clickhouse-backup.js';
 import { createLiveDataset } from '../support/live-dataset.js';
 import { compareSnapshots, takeSnapshot, type Snapshot } from '../support/oracle.js';
 import { scratchDir } from '../support/processes.js';
+import { describeOn } from '../support/scenarios.js';
 import { CLUSTER, startServersRig, type ServersRig } from '../support/recovery-rig.js';
 
 /** Data from a real clickhouse-backup beside each of the servers: 2 replicas a shard, ClickHouse 18.16.1. */
-describe('data from clickhouse-backup, on servers that replicate', { timeout: 300_000 }, () => {
+describeOn('servers', 'data from clickhouse-backup', { needs: ['liveReplication'] }, () => {
   let rig: ServersRig;
   let scratch: ReturnType<typeof scratchDir>;
   let before: Snapshot;
@@ -84,23 +85,6 @@ describe('data from clickhouse-backup, on servers that replicate', { timeout: 30
       .filter((table) => table.problem)
       .map((table) => `${table.table}@${table.shard}/${table.replica}: ${table.problem?.message}`);
 
-  it('a whole shard lost, its stale paths still in Keeper: restored on one replica, fetched by the other', async () => {
-    await setUp({ shards: 2 });
-    for (const node of [2, 3]) await loseDisk(node);
-    const { report } = await recover('--backup', 'cb/b1');
-    expect([report.problem?.message ?? '', ...failed(report)].join('\n')).toBe('');
-    expect(report.outcome).toBe('succeeded');
-    expect(report.tables.filter(({ shard }) => shard === '01').every(({ outcome }) => outcome === 'unchanged')).toBe(
-      true,
-    );
-    expect(
-      report.tables
-        .filter(({ shard, action }) => shard === '02' && action === 'restore-from-backup')
-        .map(({ evidence }) => evidence),
-    ).toEqual(Array(3).fill('number of parts in the backup'));
-    expect(await differences()).toEqual([]);
-  });
-
   it('both shards and Keeper lost: all from the latest backup', async () => {
     await setUp({ shards: 2 });
     for (const node of [0, 1, 2, 3]) await rig.cluster.killNode(node);
@@ -111,18 +95,6 @@ describe('data from clickhouse-backup, on servers that replicate', { timeout: 30
     const { report } = await recover('--backup', 'cb');
     expect([report.problem?.message ?? '', ...failed(report)].join('\n')).toBe('');
     expect(report.outcome).toBe('succeeded');
-    expect(await differences()).toEqual([]);
-  });
-
-  it('a table lost on all replicas: that table is restored, the others stay as they are', async () => {
-    await setUp();
-    for (const node of [0, 1]) await ask(node, 'DROP TABLE shop.orders');
-    const { report } = await recover('--backup', 'cb/b1');
-    expect([report.problem?.message ?? '', ...failed(report)].join('\n')).toBe('');
-    expect(report.tables.filter(({ outcome }) => outcome === 'recovered').map(({ table }) => table)).toEqual([
-      'orders',
-      'orders',
-    ]);
     expect(await differences()).toEqual([]);
   });
 

@@ -1,14 +1,14 @@
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ClickHouseLogLevel, createClient } from '@clickhouse/client';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Plan } from '../../src/domain/plan.js';
 import type { Report } from '../../src/domain/report.js';
 import { createDataset } from '../support/dataset.js';
 import { compareSnapshots, takeSnapshot, type Snapshot } from '../support/oracle.js';
 import { scratchDir } from '../support/processes.js';
 import { CLUSTER, REPOSITORY, startRig, type Rig } from '../support/recovery-rig.js';
-import { runZooKeeper } from '../support/zookeeper-write.js';
+import { describeOn } from '../support/scenarios.js';
 
 let scratch: ReturnType<typeof scratchDir>;
 let rig: Rig;
@@ -55,47 +55,7 @@ afterEach(async () => {
   scratch.remove();
 });
 
-describe('situations, on real engines and ZooKeeper', () => {
-  it('healthy: nothing to do, and nothing is written', async () => {
-    await setUp();
-    const { exitCode, report } = await recover();
-    expect({ exitCode, outcome: report.outcome, fence: report.fence }).toEqual({
-      exitCode: 0,
-      outcome: 'nothing-to-do',
-      fence: 'never-raised',
-    });
-    expect(await select(0, "SELECT name FROM system.databases WHERE name = '_recovery'")).toEqual([]);
-    expect(await differences()).toEqual([]);
-  });
-
-  it('Keeper down: waits to the deadline, then says so and touches nothing', async () => {
-    await setUp({ unavailableDeadlineSeconds: 4 });
-    await rig.ensemble.stop();
-    const { exitCode, report } = await recover();
-    expect({ exitCode, code: report.problem?.code, fence: report.fence }).toEqual({
-      exitCode: 1,
-      code: 'KEEPER_UNAVAILABLE',
-      fence: 'never-raised',
-    });
-    await rig.ensemble.start();
-    await rig.cluster.killAll();
-    await rig.cluster.startAll();
-    expect(await differences()).toEqual([]);
-  });
-
-  it('Keeper metadata lost: every table is registered again, clones go as the policy says', async () => {
-    await setUp({ keepAside: false });
-    await rig.disaster();
-    const { exitCode, report } = await recover();
-    expect(report).toMatchObject({ outcome: 'succeeded', fence: 'lifted', rpo: null });
-    expect(exitCode).toBe(0);
-    expect(await differences()).toEqual([]);
-    expect(await select(0, "SELECT name FROM system.tables WHERE database = '_recovery' AND name != 'ledger'")).toEqual(
-      [],
-    );
-    expect((await recover()).report.outcome).toBe('nothing-to-do');
-  });
-
+describeOn('embedded', 'with native backups', { needs: ['restoreReplica', 'nativeBackup'] }, () => {
   it('data lost on a shard, and no backup named: refused, not called nothing to do', async () => {
     await setUp();
     await rig.disaster({ lostShards: [1] });
@@ -106,51 +66,6 @@ describe('situations, on real engines and ZooKeeper', () => {
       code: 'DATA_LOST_NO_BACKUP',
       fence: 'never-raised',
     });
-  });
-
-  it('data lost on a shard, its stale path still in Keeper: the path is dropped through SQL, the data restored', async () => {
-    await setUp();
-    await backUp();
-    await rig.disaster({ keeper: false, lostShards: [1] });
-    const { report } = await recover('--backup', 'latest');
-    expect(report).toMatchObject({ outcome: 'succeeded', fence: 'lifted' });
-    expect(report.tables.filter((table) => table.shard === '01').every((table) => table.outcome === 'unchanged')).toBe(
-      true,
-    );
-    expect(await differences()).toEqual([]);
-  });
-
-  it('table lost: that table is restored, the others stay as they are', async () => {
-    await setUp();
-    await backUp();
-    await sql(0, 'DETACH TABLE shop.orders SYNC');
-    await sql(0, 'ATTACH TABLE shop.orders AS NOT REPLICATED');
-    await sql(0, 'DROP TABLE shop.orders SYNC');
-    const { report } = await recover('--backup', `${REPOSITORY}/b1`);
-    expect(report.outcome).toBe('succeeded');
-    expect(
-      report.tables.filter((table) => table.outcome === 'recovered').map((table) => [table.table, table.situation]),
-    ).toEqual([['orders', 'table-lost']]);
-    expect(await differences()).toEqual([]);
-  });
-
-  it('a live replica on the path: refused, nothing changed', async () => {
-    await setUp();
-    await rig.disaster();
-    const [replica] = await select<{ path: string }>(
-      0,
-      "SELECT replica_path AS path FROM system.replicas WHERE database = 'shop' AND table = 'orders'",
-    );
-    await runZooKeeper(rig.ensemble.hosts, [{ create: `${replica?.path}/is_active` }]);
-    const { exitCode, report } = await recover('--tables', 'shop.orders');
-    expect(exitCode).toBe(3);
-    expect(report.tables.find((table) => table.shard === '01')?.problem?.code).toBe('REPLICA_ACTIVE');
-    expect(report.tables.find((table) => table.shard === '02')?.outcome).toBe('recovered');
-    await runZooKeeper(rig.ensemble.hosts, [{ remove: replica?.path ?? '' }]);
-    await rig.cli('unfence', '--cluster', CLUSTER);
-    const again = await recover('--adopt', '--tables', 'shop.*');
-    expect(again.report.outcome).toBe('succeeded');
-    expect(await differences()).toEqual([]);
   });
 
   it('a plain native backup without a manifest', async () => {

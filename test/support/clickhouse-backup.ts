@@ -40,6 +40,42 @@ export interface BackupServer {
 const READY_MS = 60_000;
 const CREATE_MS = 120_000;
 
+/** Where the REST API is, and who may use it. */
+export interface BackupApi {
+  url: string;
+  user: string;
+  password: string;
+}
+
+/** @throws Error for another status than 2xx */
+async function call(
+  { url, user, password }: BackupApi,
+  method: 'GET' | 'POST',
+  path: string,
+): Promise<Record<string, unknown>[]> {
+  const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+  const headers = { authorization, connection: 'close' };
+  const answer = await fetch(url + path, { method, headers, signal: AbortSignal.timeout(30_000) });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** Takes a local backup of everything, or of the tables that match, and waits for its end. */
+export async function createBackup(api: BackupApi, name: string, tables?: string): Promise<void> {
+  const filter = tables === undefined ? '' : `&table=${encodeURIComponent(tables)}`;
+  const [started] = await call(api, 'POST', `/backup/create?name=${name}${filter}`);
+  const done = await waitFor(
+    async () => {
+      const [row] = await call(api, 'GET', `/backup/status?operationid=${String(started?.['operation_id'])}`);
+      return row?.['status'] !== 'in progress' && row;
+    },
+    { what: `the backup ${name}`, deadlineMs: CREATE_MS },
+  );
+  if (done['status'] !== 'success') throw new Error(`the backup ${name}: ${JSON.stringify(done)}`);
+}
+
 /** Starts it and waits until it answers. */
 export async function startBackupServer(options: BackupServerOptions): Promise<BackupServer> {
   const { dir, tcpPort, user = '', password = '', clickhouse = { user: 'default', password: '' } } = options;
@@ -53,31 +89,13 @@ export async function startBackupServer(options: BackupServerOptions): Promise<B
   // JSON is YAML too.
   writeFileSync(join(dir, 'config.yml'), JSON.stringify(config), { mode: 0o600 });
   const url = `http://127.0.0.1:${port}`;
-  const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+  const api = { url, user, password };
   let child: Child | undefined;
 
   const server: BackupServer = {
     url,
-    call: async (method, path) => {
-      const headers = { authorization, connection: 'close' };
-      const answer = await fetch(url + path, { method, headers, signal: AbortSignal.timeout(30_000) });
-      const text = await answer.text();
-      if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
-      const lines = text.split('\n').filter((line) => line !== '');
-      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-    },
-    create: async (name, tables) => {
-      const filter = tables === undefined ? '' : `&table=${encodeURIComponent(tables)}`;
-      const [started] = await server.call('POST', `/backup/create?name=${name}${filter}`);
-      const done = await waitFor(
-        async () => {
-          const [row] = await server.call('GET', `/backup/status?operationid=${String(started?.['operation_id'])}`);
-          return row?.['status'] !== 'in progress' && row;
-        },
-        { what: `the backup ${name}`, deadlineMs: CREATE_MS },
-      );
-      if (done['status'] !== 'success') throw new Error(`the backup ${name}: ${JSON.stringify(done)}`);
-    },
+    call: (method, path) => call(api, method, path),
+    create: (name, tables) => createBackup(api, name, tables),
     start: async () => {
       if (child?.isRunning()) return;
       child = await start({

@@ -36,7 +36,11 @@ export interface EmbeddedCluster extends TestCluster {
   wipeNodeData(index: number): void;
 }
 
-const CAPABILITIES: ReadonlySet<Capability> = new Set(['restoreReplica', 'nativeBackup', 'atomicDatabases']);
+export const EMBEDDED_CAPABILITIES: ReadonlySet<Capability> = new Set([
+  'restoreReplica',
+  'nativeBackup',
+  'atomicDatabases',
+]);
 
 /** @throws Error with a node's stderr; the nodes already started are killed first */
 export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Promise<EmbeddedCluster> {
@@ -74,7 +78,7 @@ export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Pro
   };
   return {
     provider: 'embedded',
-    capabilities: CAPABILITIES,
+    capabilities: EMBEDDED_CAPABILITIES,
     clusterName,
     nodes,
     keeperHosts: options.keeperHosts,

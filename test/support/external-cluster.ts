@@ -8,29 +8,37 @@
  *         start: docker compose start clickhouse-a
  *         stop: docker compose stop clickhouse-a
  *         kill: docker compose kill -s SIGKILL clickhouse-a
- *         wipe: docker compose run --rm --entrypoint 'find /var/lib/clickhouse -mindepth 1 -delete' clickhouse-a
+ *         wipe: docker compose run --rm …     # all that it stored but for its backups
  *     commands:                   # for nodes without their own; {node} is the name
  *       start: systemctl -H {node} start clickhouse-server
+ *     keeper:                     # all of its servers
+ *       start: docker compose start zookeeper-1 zookeeper-2 zookeeper-3
+ *       stop: docker compose stop zookeeper-1 zookeeper-2 zookeeper-3
+ *       wipe: docker compose run --rm …
  *
  * Each is run by `sh -c` in the folder of the file. Exit code 0 means done; `start` may return before the node answers.
- * Everything on such a cluster is somebody's: scenarios create and destroy databases there.
+ * Everything on such a cluster is somebody's: scenarios wipe its nodes and its Keeper first, create databases there, and
+ * destroy them.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { connect as connectTo } from 'node:net';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import { probeCapabilities } from './capabilities.js';
 import { waitFor } from './processes.js';
-import type { ClusterConfig, TestCluster, TestNode } from './test-cluster.js';
+import type { ClusterConfig, Keeper, TestCluster, TestNode } from './test-cluster.js';
 
 type Verb = 'start' | 'stop' | 'kill' | 'wipe';
+type KeeperVerb = 'start' | 'stop' | 'wipe';
 type Commands = Partial<Record<Verb, string>>;
 
 interface CommandsFile {
   cluster?: string;
   nodes?: Record<string, Commands>;
   commands?: Commands;
+  keeper?: Partial<Record<KeeperVerb, string>>;
 }
 
 export interface ExternalClusterOptions {
@@ -44,17 +52,81 @@ const COMMAND_TIMEOUT_MS = 120_000;
 const START_DEADLINE_MS = 120_000;
 const run = promisify(execFile);
 
+export interface ExternalCluster extends TestCluster {
+  readonly keeper: Keeper;
+  /** What `E2E_CLUSTER_COMMANDS` does not say, such as 'wipe a'. Empty: everything can be broken that scenarios break. */
+  readonly missingCommands: readonly string[];
+}
+
 /** @throws Error where a file cannot be read or a node does not answer */
-export async function connectExternalCluster(options: ExternalClusterOptions = {}): Promise<TestCluster> {
+export async function connectExternalCluster(options: ExternalClusterOptions = {}): Promise<ExternalCluster> {
   const recoveryYaml = options.recoveryYaml ?? process.env['E2E_RECOVERY_YAML'];
   if (recoveryYaml === undefined) throw new Error('an external cluster needs E2E_RECOVERY_YAML, the path of its file');
   const commandsYaml = options.commandsYaml ?? process.env['E2E_CLUSTER_COMMANDS'];
   const commands = commandsYaml === undefined ? {} : (readYaml(commandsYaml) as CommandsFile);
   const [clusterName, config] = pick(readYaml(recoveryYaml) as { clusters: Record<string, ClusterConfig> }, commands);
-  const nodes = config.nodes.map((node) => connect(node, dirname(resolve(recoveryYaml))));
+  const folder = dirname(resolve(recoveryYaml));
+  const nodes = config.nodes.map((node) => connect(node, folder));
   const cwd = dirname(resolve(commandsYaml ?? recoveryYaml));
-  const cluster = clusterOf(clusterName, config, nodes, (node, verb) => runCommand(commands, node, verb, cwd));
-  return { ...cluster, capabilities: await probeCapabilities(nodes) };
+  const cluster = clusterOf(clusterName, withAbsoluteSecrets(config, folder), nodes, (node, verb) =>
+    runCommand(commands, node, verb, cwd),
+  );
+  return {
+    ...cluster,
+    keeper: keeperOf(config.keeper.hosts, commands, cwd),
+    missingCommands: missing(nodes, commands),
+    capabilities: await probeCapabilities(nodes),
+  };
+}
+
+/** The file is copied to other folders. */
+function withAbsoluteSecrets(config: ClusterConfig, folder: string): ClusterConfig {
+  const nodes = config.nodes.map((node) =>
+    node.password && 'file' in node.password
+      ? { ...node, password: { file: resolve(folder, node.password.file) } }
+      : node,
+  );
+  return { ...config, nodes };
+}
+
+function missing(nodes: readonly TestNode[], { nodes: own, commands, keeper }: CommandsFile): string[] {
+  const ofNodes = nodes.flatMap(({ name }) =>
+    (['start', 'stop', 'kill', 'wipe'] as const)
+      .filter((verb) => (own?.[name]?.[verb] ?? commands?.[verb]) === undefined)
+      .map((verb) => `${verb} ${name}`),
+  );
+  const ofKeeper = (['start', 'stop', 'wipe'] as const).filter((verb) => keeper?.[verb] === undefined);
+  return [...ofNodes, ...ofKeeper.map((verb) => `${verb} keeper`)];
+}
+
+function keeperOf(hosts: readonly string[], { keeper = {} }: CommandsFile, cwd: string): Keeper {
+  const command = async (verb: KeeperVerb) => {
+    const text = keeper[verb];
+    if (text === undefined) throw new Error(`E2E_CLUSTER_COMMANDS does not say how to ${verb} the Keeper`);
+    await run('sh', ['-c', text], { cwd, timeout: COMMAND_TIMEOUT_MS });
+  };
+  return {
+    hosts,
+    start: async () => {
+      await command('start');
+      for (const host of hosts)
+        await waitFor(() => listens(host), { what: `Keeper at ${host}`, deadlineMs: START_DEADLINE_MS });
+    },
+    stop: () => command('stop'),
+    wipe: () => command('wipe'),
+  };
+}
+
+function listens(host: string): Promise<boolean> {
+  const colon = host.lastIndexOf(':');
+  return new Promise((done) => {
+    const socket = connectTo(Number(host.slice(colon + 1)), host.slice(0, colon));
+    const end = (answer: boolean) => {
+      socket.destroy();
+      done(answer);
+    };
+    socket.once('connect', () => end(true)).once('error', () => end(false));
+  });
 }
 
 function readYaml(file: string): unknown {

@@ -1,15 +1,16 @@
 /**
- * Everything a recovery needs, for real: Temporal, a ZooKeeper ensemble, embedded ClickHouse nodes, recovery.yaml and
- * the product's own command line. Scenarios and the demo are written against this.
+ * Everything a recovery needs, for real: Temporal, a ZooKeeper ensemble, ClickHouse nodes of one provider, recovery.yaml
+ * and the product's own command line. Scenarios and the demo are written against this.
  */
 import { execFile, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { startEmbeddedCluster } from './embedded-cluster.js';
+import { connectExternalCluster } from './external-cluster.js';
 import { start, stop, waitFor, type Child } from './processes.js';
 import { startServerCluster } from './server-cluster.js';
-import type { TestCluster } from './test-cluster.js';
+import type { ClusterConfig, Keeper, TestCluster } from './test-cluster.js';
 import { startTemporalServer, type TemporalServer } from './temporal-server.js';
 import { repoRoot } from './tools.js';
 import { startEnsemble, type Ensemble } from './zookeeper-ensemble.js';
@@ -37,6 +38,9 @@ export interface RigOptions {
 
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 export type ServersRig = Awaited<ReturnType<typeof startServersRig>>;
+export type ExternalRig = Awaited<ReturnType<typeof startExternalRig>>;
+/** What scenarios that are the same everywhere may use. */
+export type AnyRig = Rig | ServersRig | ExternalRig;
 
 /** A worker that is told to stop waits for its activities; a test does not. In milliseconds. */
 const WORKER_GRACE_MS = 1_000;
@@ -45,66 +49,87 @@ const WORKER_GRACE_MS = 1_000;
 const runningCommands = new Set<ChildProcess>();
 process.on('exit', () => runningCommands.forEach((command) => command.kill('SIGKILL')));
 
-interface Parts<Cluster> {
-  temporal: TemporalServer;
-  ensemble: Ensemble;
+interface Systems<Cluster, KeeperKind> {
+  ensemble: KeeperKind;
   cluster: Cluster;
 }
 
-type StartCluster<Cluster> = (options: {
-  dir: string;
-  keeperHosts: readonly string[];
-  shards: number;
-  clusterName: string;
-}) => Promise<Cluster>;
+type StartSystems<Cluster, KeeperKind> = (options: RigOptions) => Promise<Systems<Cluster, KeeperKind>>;
 
-/** Starts the parts side by side. Where one does not start, those that did are stopped again. */
-async function startParts<Cluster>(
-  { dir, shards = 2, keepers = 1, ui = false }: RigOptions,
-  startCluster: StartCluster<Cluster>,
-): Promise<Parts<Cluster>> {
-  const [temporal, ensemble] = await Promise.allSettled([
-    startTemporalServer({ dir: join(dir, 'temporal'), ui }),
-    startEnsemble({ dir: join(dir, 'zookeeper'), size: keepers }),
-  ]);
-  try {
-    if (temporal.status === 'rejected') throw temporal.reason;
-    if (ensemble.status === 'rejected') throw ensemble.reason;
-    const cluster = await startCluster({
-      dir: join(dir, 'clickhouse'),
-      keeperHosts: ensemble.value.hosts,
-      shards,
-      clusterName: CLUSTER,
-    });
-    return { temporal: temporal.value, ensemble: ensemble.value, cluster };
-  } catch (error) {
-    if (temporal.status === 'fulfilled') await temporal.value.stop();
-    if (ensemble.status === 'fulfilled') await ensemble.value.stop();
-    throw error;
-  }
-}
+/** A ZooKeeper ensemble of ours, and a cluster on it. Where the cluster does not start, the ensemble is stopped again. */
+const withEnsemble =
+  <Cluster>(
+    startCluster: (options: {
+      dir: string;
+      keeperHosts: readonly string[];
+      shards: number;
+      clusterName: string;
+    }) => Promise<Cluster>,
+  ): StartSystems<Cluster, Ensemble> =>
+  async ({ dir, shards = 2, keepers = 1 }) => {
+    const ensemble = await startEnsemble({ dir: join(dir, 'zookeeper'), size: keepers });
+    try {
+      const place = { dir: join(dir, 'clickhouse'), keeperHosts: ensemble.hosts };
+      return { ensemble, cluster: await startCluster({ ...place, shards, clusterName: CLUSTER }) };
+    } catch (error) {
+      await ensemble.stop();
+      throw error;
+    }
+  };
 
 /** On embedded nodes, one replica a shard. @throws Error where `npm run build` is due, or a part does not start */
-export const startRig = (options: RigOptions) => startRigOn(options, startEmbeddedCluster);
+export const startRig = (options: RigOptions) => startRigOn(options, withEnsemble(startEmbeddedCluster));
 
 /** On ClickHouse servers that replicate, two replicas a shard. */
-export const startServersRig = (options: RigOptions) => startRigOn(options, startServerCluster);
+export const startServersRig = (options: RigOptions) => startRigOn(options, withEnsemble(startServerCluster));
 
-async function startRigOn<Cluster extends TestCluster>(options: RigOptions, startCluster: StartCluster<Cluster>) {
+/** On somebody else's cluster, as it is: `shards` and `keepers` are what it has. */
+export const startExternalRig = (options: RigOptions) =>
+  startRigOn(options, async () => {
+    const cluster = await connectExternalCluster();
+    return { cluster, ensemble: cluster.keeper };
+  });
+
+/** Side by side. Where one does not start, the other is stopped again. */
+async function startParts<Cluster extends TestCluster, KeeperKind extends Keeper>(
+  options: RigOptions,
+  startSystems: StartSystems<Cluster, KeeperKind>,
+): Promise<Systems<Cluster, KeeperKind> & { temporal: TemporalServer }> {
+  const [temporal, systems] = await Promise.allSettled([
+    startTemporalServer({ dir: join(options.dir, 'temporal'), ui: options.ui ?? false }),
+    startSystems(options),
+  ]);
+  if (temporal.status === 'fulfilled' && systems.status === 'fulfilled')
+    return { temporal: temporal.value, ...systems.value };
+  if (temporal.status === 'fulfilled') await temporal.value.stop();
+  if (systems.status === 'fulfilled') {
+    await systems.value.cluster.killAll();
+    await systems.value.ensemble.stop();
+  }
+  throw temporal.status === 'rejected' ? temporal.reason : (systems as PromiseRejectedResult).reason;
+}
+
+async function startRigOn<Cluster extends TestCluster, KeeperKind extends Keeper>(
+  options: RigOptions,
+  startSystems: StartSystems<Cluster, KeeperKind>,
+) {
   const { dir, policies = {} } = options;
   const cliPath = join(repoRoot, 'dist/cli.js');
   if (!existsSync(cliPath)) throw new Error(`${cliPath} is missing: run \`npm run build\``);
   mkdirSync(dir, { recursive: true });
-  const { temporal, ensemble, cluster } = await startParts(options, startCluster);
+  const { temporal, ensemble, cluster } = await startParts(options, startSystems);
   const configPath = join(dir, 'recovery.yaml');
-  const entry = cluster.config.clusters[CLUSTER];
+  const entry = cluster.config.clusters[cluster.clusterName]!;
   const native = { [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } };
   /** Writes recovery.yaml; a worker that runs keeps the one it has read. */
-  const configure = ({ backups = options.backups ?? native }: { backups?: Record<string, unknown> } = {}) =>
+  const configure = ({
+    backups = options.backups ?? (cluster.provider === 'external' ? entry.backups : native),
+    nodes = entry.nodes,
+  }: { backups?: Record<string, unknown>; nodes?: ClusterConfig['nodes'] } = {}) =>
     writeFileSync(
       configPath,
       stringify({
-        clusters: { [CLUSTER]: { ...entry, backups } },
+        clusters: { [CLUSTER]: { ...entry, nodes, backups } },
         policies: {
           approval: 'auto',
           heartbeatTimeoutSeconds: 3,
@@ -174,7 +199,7 @@ async function startRigOn<Cluster extends TestCluster>(options: RigOptions, star
       await cluster.killAll();
       if (keeper) {
         await ensemble.stop();
-        ensemble.wipe();
+        await ensemble.wipe();
         await ensemble.start();
       }
       for (const shard of lostShards) await cluster.wipeNodeData(shard);
@@ -184,6 +209,7 @@ async function startRigOn<Cluster extends TestCluster>(options: RigOptions, star
     async stop(): Promise<void> {
       commands.forEach((command) => command.kill('SIGKILL'));
       await Promise.all(workers.map((worker) => stop(worker, WORKER_GRACE_MS)));
+      if (cluster.provider === 'external') return temporal.stop();
       // Killed: an embedded node that holds replicated tables takes 8 s to stop, and nobody reads its data again.
       await cluster.killAll();
       await Promise.all([ensemble.stop(), temporal.stop()]);

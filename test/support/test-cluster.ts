@@ -3,7 +3,8 @@
  * servers on this machine (server-cluster.ts), and somebody else's (external-cluster.ts).
  */
 
-export type Provider = 'embedded' | 'servers' | 'external';
+export const PROVIDERS = ['embedded', 'servers', 'external'] as const;
+export type Provider = (typeof PROVIDERS)[number];
 
 /** What a scenario may need. One that lacks it says so in its name and is skipped there, never silently. */
 export type Capability =
@@ -26,6 +27,18 @@ export interface TestNode {
   /** @default 'default' */
   readonly user?: string;
   readonly password?: string;
+}
+
+/** ZooKeeper or ClickHouse Keeper: what can happen to it as a whole. */
+export interface Keeper {
+  /** `host:port` of every server. */
+  readonly hosts: readonly string[];
+  /** Starts what does not run; resolves when it serves. */
+  start(): Promise<void>;
+  /** The data stays. */
+  stop(): Promise<void>;
+  /** Deletes all data; it must be stopped. */
+  wipe(): void | Promise<void>;
 }
 
 /** The part of recovery.yaml that describes one cluster. */

@@ -1,8 +1,10 @@
+import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { problem, RecoveryError } from '../../domain/errors.js';
 import { TASK_QUEUE } from '../../domain/messages.js';
 import type { DirectActions } from '../../service/direct.js';
 import { connect, Recoveries, toRecoveryError, type RecoveryService } from '../../service/recoveries.js';
+import { addApi } from './commands/api.js';
 import { addAbort, addPause, addResume } from './commands/signals.js';
 import { addApprove } from './commands/approve.js';
 import { addBackup } from './commands/backup.js';
@@ -18,6 +20,8 @@ import { addWatch } from './commands/watch.js';
 import { addWorker } from './commands/worker.js';
 import type { CommandContext, Define } from './command.js';
 import { fail, failWith, processStreams, type ExitCode, type Streams } from './output.js';
+
+const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
 export type Load = (configPath: string) => Promise<DirectActions>;
 export type Open = () => Promise<{ recoveries: RecoveryService; close(): Promise<void> }>;
@@ -38,6 +42,7 @@ const COMMANDS: readonly ((define: Define) => void)[] = [
   addReport,
   addBackup,
   addUnfence,
+  addApi,
   addSchema,
 ];
 
@@ -55,7 +60,7 @@ export function createProgram(
   let exitCode: ExitCode = 0;
   const program = new Command('ch-recover')
     .description('disaster recovery of a replicated ClickHouse cluster, as one durable Temporal workflow')
-    .version('0.1.0')
+    .version(version)
     .option('--config <file>', 'recovery.yaml, or CH_RECOVER_CONFIG')
     .exitOverride()
     // Usage errors are printed by `run`, in the form of all the others.

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { problem, RecoveryError, type Problem } from '../../../src/domain/errors.js';
 import type { Progress } from '../../../src/domain/messages.js';
@@ -7,6 +9,9 @@ import { createProgram } from '../../../src/interfaces/cli/program.js';
 import type { DirectActions } from '../../../src/service/direct.js';
 import { progressOfReport } from '../../../src/service/progress-of-report.js';
 import type { RecoveryService } from '../../../src/service/recoveries.js';
+import { repoRoot } from '../../support/tools.js';
+
+const { version } = JSON.parse(readFileSync(join(repoRoot, 'package.json'), 'utf8')) as { version: string };
 
 const HASH = 'a'.repeat(64);
 
@@ -103,6 +108,7 @@ describe('bad usage and bad input: exit 2, nothing opened, nothing sent', () => 
     ['unknown action', ['resolve', 'r-1', 'ignore'], 'action'],
     ['pattern of resolve', ['resolve', 'r-1', 'skip', '--tables', 'orders'], 'tables.0'],
     ['unknown format', ['report', 'r-1', '--format', 'html'], 'format'],
+    ['bad address', ['api', '--listen', '8080'], 'listen'],
     ['unknown schema', ['schema', 'toString'], 'what'],
   ])('%s', async (_name, line, field) => {
     const { exitCode, stdout, stderr, opened, configs } = await run([...line, '--json']);
@@ -122,7 +128,7 @@ describe('bad usage and bad input: exit 2, nothing opened, nothing sent', () => 
   it('--help and --version are no mistakes', async () => {
     expect(await run(['--help'])).toMatchObject({ exitCode: 0, stderr: '' });
     expect(await run(['start', '--help'])).toMatchObject({ exitCode: 0, stderr: '' });
-    expect(await run(['--version'])).toMatchObject({ exitCode: 0, stdout: '0.1.0\n' });
+    expect(await run(['--version'])).toMatchObject({ exitCode: 0, stdout: `${version}\n` });
   });
 });
 
