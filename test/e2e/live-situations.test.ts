@@ -99,29 +99,33 @@ describe('situations of replicas', () => {
     },
   );
 
-  scenario('aborted while tables are out of their places: the next recovery adopts them', NEEDS, async (scene) => {
-    await scene.setUp({ shards: 1, worker: false });
-    await scene.loseKeeper();
-    const markers = join(scene.rig.dir, 'markers');
-    mkdirSync(markers);
-    const crashing = await scene.rig.startWorker({
-      script: join(repoRoot, 'test/support/crash-worker.ts'),
-      workerEnv: { CRASH_DIR: markers, CRASH_POINTS: JSON.stringify(['sql/RENAME TABLE `shop`.`/after']) },
-    });
-    const started = await scene.rig.cli('start', '--cluster', CLUSTER, '--yes', '--json');
-    const { id } = JSON.parse(started.stdout) as { id: string };
-    await crashing.exited;
-    await scene.rig.cli('abort', id);
-    await scene.rig.startWorker();
-    const aborted = JSON.parse((await scene.rig.cli('report', id, '--json')).stdout) as Report;
-    expect(aborted.outcome).toBe('aborted');
-    expect(await scene.ask(0, "SELECT count() FROM system.tables WHERE database = 'shop'")).not.toBe('3');
-    expect((await scene.recover()).report.problem?.code).toBe('RECOVERY_UNFINISHED');
-    const { report } = await scene.recover('--adopt');
-    expect(failedTables(report)).toEqual([]);
-    expect(report.outcome).toBe('succeeded');
-    expect(await scene.differences()).toEqual([]);
-  });
+  scenario(
+    'aborted while tables are out of their places: the next recovery adopts them',
+    { needs: [...NEEDS.needs, 'conversion'] },
+    async (scene) => {
+      await scene.setUp({ shards: 1, worker: false });
+      await scene.loseKeeper();
+      const markers = join(scene.rig.dir, 'markers');
+      mkdirSync(markers);
+      const crashing = await scene.rig.startWorker({
+        script: join(repoRoot, 'test/support/crash-worker.ts'),
+        workerEnv: { CRASH_DIR: markers, CRASH_POINTS: JSON.stringify(['sql/RENAME TABLE `shop`.`/after']) },
+      });
+      const started = await scene.rig.cli('start', '--cluster', CLUSTER, '--yes', '--json');
+      const { id } = JSON.parse(started.stdout) as { id: string };
+      await crashing.exited;
+      await scene.rig.cli('abort', id);
+      await scene.rig.startWorker();
+      const aborted = JSON.parse((await scene.rig.cli('report', id, '--json')).stdout) as Report;
+      expect(aborted.outcome).toBe('aborted');
+      expect(await scene.ask(0, "SELECT count() FROM system.tables WHERE database = 'shop'")).not.toBe('3');
+      expect((await scene.recover()).report.problem?.code).toBe('RECOVERY_UNFINISHED');
+      const { report } = await scene.recover('--adopt');
+      expect(failedTables(report)).toEqual([]);
+      expect(report.outcome).toBe('succeeded');
+      expect(await scene.differences()).toEqual([]);
+    },
+  );
 
   scenario('a writer that never stops: what was acknowledged is there once, on all replicas', NEEDS, async (scene) => {
     await scene.setUp({ shards: 1 });

@@ -7,6 +7,7 @@ import { runZooKeeper } from '../support/zookeeper-write.js';
 
 /** What is the same on every kind of cluster. Shard 0 is lost, the others show that they are left alone. */
 describe('situations', () => {
+  const BACKUPS = { needs: ['backups'] } as const;
   const NOTHING_DONE = { exitCode: 0, outcome: 'nothing-to-do', fence: 'never-raised' };
 
   const readOnly = (scene: Scene, table: string) =>
@@ -102,21 +103,25 @@ describe('situations', () => {
     await scene.expectAsBefore();
   });
 
-  scenario('a table lost on all replicas: that table is restored, the others stay as they are', {}, async (scene) => {
-    await scene.setUp({ shards: 1, backups: true });
-    const backup = await scene.backUp('b1');
-    await scene.loseTable(0, 'shop.orders');
-    const { report } = await scene.recover('--backup', backup);
-    expect(failedTables(report)).toEqual([]);
-    expect(report.outcome).toBe('succeeded');
-    const recovered = report.tables.filter(({ outcome }) => outcome === 'recovered');
-    expect(recovered.map(({ table }) => table)).toEqual(scene.shard(0).map(() => 'orders'));
-    // To the replica that fetches from the first, it is its own loss.
-    expect(recovered.map(({ situation }) => situation)).toContain('table-lost');
-    expect(await scene.differences()).toEqual([]);
-  });
+  scenario(
+    'a table lost on all replicas: that table is restored, the others stay as they are',
+    BACKUPS,
+    async (scene) => {
+      await scene.setUp({ shards: 1, backups: true });
+      const backup = await scene.backUp('b1');
+      await scene.loseTable(0, 'shop.orders');
+      const { report } = await scene.recover('--backup', backup);
+      expect(failedTables(report)).toEqual([]);
+      expect(report.outcome).toBe('succeeded');
+      const recovered = report.tables.filter(({ outcome }) => outcome === 'recovered');
+      expect(recovered.map(({ table }) => table)).toEqual(scene.shard(0).map(() => 'orders'));
+      // To the replica that fetches from the first, it is its own loss.
+      expect(recovered.map(({ situation }) => situation)).toContain('table-lost');
+      expect(await scene.differences()).toEqual([]);
+    },
+  );
 
-  scenario('a whole shard lost, its stale paths still in Keeper: restored from the backup', {}, async (scene) => {
+  scenario('a whole shard lost, its stale paths still in Keeper: restored from the backup', BACKUPS, async (scene) => {
     await scene.setUp({ backups: true });
     const backup = await scene.backUp('b1');
     for (const node of scene.shard(1)) await scene.loseDisk(node);

@@ -36,7 +36,7 @@ async function probe(node: TestNode): Promise<Capability[]> {
   const nativeBackup = await knows(`BACKUP TABLE ${NOWHERE} TO Disk('tcr probe', 'nothing')`);
   const atomicDatabases = await runs('SELECT uuid FROM system.tables LIMIT 0');
   return [
-    ...(restoreReplica ? (['restoreReplica'] as const) : []),
+    restoreReplica ? 'restoreReplica' : 'conversion',
     // A server, and not an engine inside a process, has an interserver port.
     'liveReplication',
     ...(nativeBackup ? (['nativeBackup'] as const) : []),

@@ -42,12 +42,14 @@ function chosen(): Provider[] {
 }
 
 async function probe(provider: Provider): Promise<ProviderFacts> {
-  if (provider === 'embedded') return { provider, capabilities: [...EMBEDDED_CAPABILITIES] };
-  if (provider === 'servers') return { provider, capabilities: await capabilitiesOfServers() };
-  const { capabilities, missingCommands } = await connectExternalCluster();
+  if (provider === 'embedded') return { provider, capabilities: [...EMBEDDED_CAPABILITIES, 'backups'] };
+  // Set-up brings their clickhouse-backup.
+  if (provider === 'servers') return { provider, capabilities: [...(await capabilitiesOfServers()), 'backups'] };
+  const { capabilities, missingCommands, config, clusterName } = await connectExternalCluster();
+  const backups = config.clusters[clusterName]?.backups ? (['backups'] as const) : [];
   const said = missingCommands.slice(0, 3).join(', ');
   const obstacle = missingCommands.length > 0 ? { obstacle: `no command: ${said}` } : {};
-  return { provider, capabilities: [...capabilities], ...obstacle };
+  return { provider, capabilities: [...capabilities, ...backups], ...obstacle };
 }
 
 /** One server, no Keeper: about a second. */

@@ -14,6 +14,10 @@ export type Capability =
   | 'liveReplication'
   /** `BACKUP` and `RESTORE` statements. */
   | 'nativeBackup'
+  /** Something takes backups and gives them back: its statements, or a clickhouse-backup. */
+  | 'backups'
+  /** No `SYSTEM RESTORE REPLICA`: plain parts are converted. */
+  | 'conversion'
   /** Tables have UUIDs, and a `DROP` or `RENAME` waits for nobody. */
   | 'atomicDatabases';
 
