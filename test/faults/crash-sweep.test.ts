@@ -58,7 +58,7 @@ const SWEEPS: [name: string, points: string[]][] = [
   ['after each kind of statement, before its answer', STATEMENTS.map((text) => `sql/${text}/after`)],
 ];
 
-describe('the worker is killed with SIGKILL', () => {
+describe('the worker is killed with SIGKILL [embedded]', () => {
   let rig: Rig;
   let scratch: ReturnType<typeof scratchDir>;
 

@@ -27,7 +27,7 @@ const AT = {
 type Place = (typeof AT)[keyof typeof AT];
 
 /** Shard 01 with two replicas of ClickHouse 18.16.1, its Keeper metadata lost, a writer at work. */
-describe('on servers that replicate, something dies in the middle', { timeout: 300_000 }, () => {
+describe('on servers that replicate, something dies in the middle [servers]', { timeout: 300_000 }, () => {
   let rig: ServersRig;
   let scratch: ReturnType<typeof scratchDir>;
   let before: Snapshot;

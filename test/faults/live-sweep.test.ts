@@ -61,7 +61,7 @@ const RESTORED = [
   'RENAME TABLE `_recovery`.`staging',
 ];
 
-describe('on servers that replicate, the worker is killed with SIGKILL', { timeout: 600_000 }, () => {
+describe('on servers that replicate, the worker is killed with SIGKILL [servers]', { timeout: 600_000 }, () => {
   let rig: ServersRig;
   let scratch: ReturnType<typeof scratchDir>;
   let backups: BackupServer[] = [];

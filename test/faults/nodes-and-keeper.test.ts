@@ -69,7 +69,7 @@ afterEach(async () => {
   scratch.remove();
 });
 
-describe('a node or ZooKeeper dies in the middle', () => {
+describe('a node or ZooKeeper dies in the middle [embedded]', () => {
   it('a node is killed in the middle of RESTORE: the staging table is made anew, no row twice', async () => {
     await setUp();
     await sql(1, 'SYSTEM ENABLE FAILPOINT restore_pause_on_start');

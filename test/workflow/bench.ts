@@ -132,6 +132,6 @@ export function untilPhase(handle: Handle, phase: Phase): Promise<Progress> {
       const progress = await progressOf(handle);
       return progress.phase === phase && progress;
     },
-    { what: `phase ${phase}`, deadlineMs: 20_000, everyMs: 30 },
+    { what: `phase ${phase}`, deadlineMs: 90_000, everyMs: 30 },
   );
 }
