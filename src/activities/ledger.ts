@@ -79,3 +79,11 @@ export async function recordBaseline(node: ClickHouseNode, run: { recovery: stri
   if (can.partHashes)
     await node.execute(`${head('detached')}, database, table, name FROM system.detached_parts WHERE ${own}`);
 }
+
+/** Whether the node was fenced and nobody lifted it since. */
+export async function isFenced(node: ClickHouseNode): Promise<boolean> {
+  if (!(await hasLedger(node))) return false;
+  const fenced = (await readLedger(node, 'fenced')).at(-1);
+  const lifted = (await readLedger(node, 'unfenced')).at(-1);
+  return fenced !== undefined && !(lifted && lifted.at >= fenced.at);
+}

@@ -80,12 +80,18 @@ async function withLeftOut(keeper: Keeper, node: ClickHouseNode, facts: NodeFact
       definition,
       kind: tableKind(definition.engine),
       readonly: true,
-      keeper: where && (await keeperFacts(keeper, where.tablePath, where.replicaName, async () => [])),
+      keeper: where && neverAgreeing(await keeperFacts(keeper, where.tablePath, where.replicaName, async () => [])),
       clone,
     });
   }
   return [...tables.values()];
 }
+
+/** It is not in its place, so whatever is registered for it is not what it should be. */
+const neverAgreeing = (facts: KeeperReplicaFacts): KeeperReplicaFacts => ({
+  ...facts,
+  partsAgree: facts.replicaPathExists ? false : null,
+});
 
 const LEFT_OUT = {
   parts: NO_PARTS,

@@ -26,7 +26,8 @@ export async function planRecovery(
   // An unreachable ensemble is not a lost one: find out before anything is compared with it.
   await cluster.keeper.exists('/');
   let backups: Map<string, BackupContents> | null = null;
-  const deadline = performance.now() + cluster.policy.sessionTimeoutSeconds * 1000;
+  const startedAt = performance.now();
+  const { sessionTimeoutSeconds } = cluster.policy;
   for (;;) {
     const observed = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
     const own = new Set(observed.flatMap((node) => node.beside));
@@ -40,7 +41,10 @@ export async function planRecovery(
       [...(await fetchAbsentPaths(cluster, nodes, backups))].map(([key, facts]) => [key, notOwn(facts, own)]),
     );
     const plan = makePlan({ request, nodes, backups, partLists, absentPaths });
-    if (isSettled(plan, nodes) || performance.now() > deadline)
+    // A server that lost its own session looks for the next every 10 s or so, whatever the time-out.
+    const patience = Math.max(sessionTimeoutSeconds, isReconnecting(nodes) ? MIN_RECONNECT_SECONDS : 0);
+    const isPast = performance.now() - startedAt > patience * 1000;
+    if (isPast || !(isReconnecting(nodes) || plan.items.some((item) => item.problem?.code === 'REPLICA_ACTIVE')))
       return { ...plan, hash: ports.sha256(JSON.stringify(plan)) };
     context.progress({ waiting: 'for sessions in ZooKeeper to expire' });
     await pause(POLL_MS, context.signal);
@@ -63,12 +67,13 @@ const POLL_MS = 1_000;
  * Sessions take their time: that of a server that was killed outlives it, and its replica looks alive; a server that
  * lost its own is read-only until it has the next, though nothing else is wrong with it.
  */
-function isSettled(plan: Omit<Plan, 'hash'>, nodes: NodeFacts[]): boolean {
-  const reconnecting = nodes.some(
+function isReconnecting(nodes: NodeFacts[]): boolean {
+  return nodes.some(
     ({ embedded, tables }) => !embedded && tables.some((table) => table.readonly && table.keeper?.replicaPathExists),
   );
-  return !reconnecting && !plan.items.some((item) => item.problem?.code === 'REPLICA_ACTIVE');
 }
+
+const MIN_RECONNECT_SECONDS = 45;
 
 async function inspectBackups(
   ports: Ports,

@@ -53,7 +53,7 @@ export const FAILED_OPERATIONS = `SELECT count() AS failed FROM system.backups W
 export const CHECK_SETTINGS = { check_query_single_value_result: 0 };
 
 export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = '_recovery' AND (startsWith(name, 'clone ') OR startsWith(name, 'making ') OR startsWith(name, 'staging ') OR startsWith(name, 'next ') OR startsWith(name, 'canary ') OR startsWith(name, 'held ')) ORDER BY name`;
-const CLONES_ON_NODE = `SELECT name, parts, rows, digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
+const CLONES_ON_NODE = `SELECT name, parts, rows, if(digest = '', '0', digest) AS digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
 export const HAS_LEDGER = `SELECT count() AS found FROM system.tables WHERE database = '_recovery' AND name = 'ledger'`;
 export const LEDGER_OF_KIND = `SELECT recovery, database, table, detail, toString(at) AS at FROM _recovery.ledger WHERE kind = {kind:String} ORDER BY at`;
 /** Seconds: a table that is dropped and made again within one keeps its id, and is dropped again. */

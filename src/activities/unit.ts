@@ -6,6 +6,7 @@ import type { PlanItem, StepName } from '../domain/plan.js';
 import { fence, fenceTable, openReplication } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
+import { isFenced } from './ledger.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 
@@ -150,6 +151,15 @@ export class Unit {
       const known = fencedBoots.get(this.item.node.name);
       // now() and uptime() tick apart: a second or two is the same start.
       if (known !== undefined && Math.abs(known - boot) <= 3) return proof;
+      // What an operator lifted stays lifted: it would not be in the ledger, and nobody would lift it again.
+      if (!(await isFenced(this.node)))
+        throw new RecoveryError(
+          'FENCE_BYPASSED',
+          `the fence of ${this.item.node.name} was lifted while we are at work`,
+          {
+            objects: [this.item.node.name],
+          },
+        );
       for (const statement of fence(methodOf(await capabilitiesOf(this.node)))) await this.node.execute(statement);
       fencedBoots.set(this.item.node.name, boot);
     }

@@ -173,6 +173,9 @@ function replicatedTable(seen: Observation, clone: PartsDigest, fetches: Goal['f
         return !seen.table.readonly
           ? { do: 'wait', why: 'becoming-readonly' }
           : { do: seen.keeper?.stalePeers ? 'drop-peers' : 'restore-replica' };
+      // Whoever inserted since would lose it by our rebuild.
+      if (!seen.embedded && !seen.table.readonly && seen.table.parts.rows > clone.rows)
+        return { do: 'refuse', code: 'FENCE_BYPASSED', why: 'it has rows that its safety clone lacks' };
       return { do: 'detach' };
   }
 }

@@ -1,6 +1,6 @@
 import { problem, type Problem } from './errors.js';
 import type { NodeFacts } from './inventory.js';
-import { compilePattern, OWN_DATABASES, type TableName } from './names.js';
+import { compilePattern, OWN_DATABASES, tableKey, type TableName } from './names.js';
 import { groupByShard, type PlanInput } from './plan-input.js';
 
 /** Every pattern has to name something that stands or is in the backup: a mistyped one must not pass unseen. */
@@ -42,6 +42,21 @@ export function refuseNodes({ nodes, request, backups }: PlanInput): Problem[] {
         }),
       );
   }
+  // A finished recovery clears `_recovery`: what it leaves out must have nothing there.
+  const patterns = request.tables?.map(compilePattern);
+  if (request.adopt && patterns)
+    for (const { node, tables } of nodes) {
+      const left = tables.filter(
+        ({ clone, definition }) => clone !== null && !patterns.some((matches) => matches(definition)),
+      );
+      if (left.length > 0)
+        refusals.push(
+          problem('RECOVERY_UNFINISHED', `node ${node.name}: other tables have safety clones, too: adopt them all`, {
+            field: 'tables',
+            objects: left.slice(0, 20).map(({ definition }) => tableKey(definition)),
+          }),
+        );
+    }
   // A shard without any table, while the others have some, has lost its data: never 'nothing to do'.
   const replicated = (node: NodeFacts) => node.tables.filter((table) => table.kind === 'replicated').length;
   for (const [shard, members] of groupByShard(nodes))

@@ -133,7 +133,7 @@ function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents
     .flatMap((node) => {
       if (saved && tableKind(saved.engine) === 'streaming')
         return [
-          `${tableKey(name)} is not on ${node.node.name}: once its target tables are right, ${saved.createQuery}`,
+          `${tableKey(name)} is not on ${node.node.name}: create it once its target tables are right (engine ${saved.engine}; its definition may hold credentials and is not shown)`,
         ];
       if (saved && isAnothers(saved, backup, node))
         return [

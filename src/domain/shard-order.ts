@@ -208,7 +208,8 @@ function authorityOf(
     // Nobody has parts: the node whose backup it is goes first, else the first one that restores.
     const restoring = drafts.filter((item) => item.action === 'restore-from-backup');
     const at = input.backups.get(shard)?.node;
-    const first = restoring.find((item) => item.node.name === at) ?? restoring[0];
+    const living = drafts.find((item) => item.replicated && item.action === 'none');
+    const first = living ?? restoring.find((item) => item.node.name === at) ?? restoring[0];
     return { name: (first ?? drafts.find((item) => item.action === 'none'))?.node.name ?? null };
   }
   const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
@@ -221,15 +222,22 @@ function authorityOf(
       parts: lists?.get(item.node.name) ?? null,
     })),
   );
-  if (decision.authority !== null) return { name: decision.authority };
-  const objects = decision.difference
+  // A replica that is registered and well is written to: whoever joins it takes what it has, and never goes first.
+  const living = drafts.filter((item) => item.replicated && item.action === 'none' && item.keeper?.replicaPathExists);
+  const chosen = living.find((item) => item.node.name === decision.authority) ?? living[0];
+  if (decision.authority !== null && (!chosen || chosen.node.name === decision.authority || decision.equal))
+    return { name: chosen?.node.name ?? decision.authority };
+  const difference = decision.authority === null ? decision.difference : [];
+  const objects = difference
     .flatMap(({ replica, onlyThere }) => onlyThere.map((part) => `${replica}: ${part}`))
     .slice(0, 40);
   return {
     name: null,
     diverged: problem(
       'REPLICAS_DIVERGED',
-      `${tableKey(withParts[0] as TableName)}: no replica of shard ${shard} has all parts`,
+      decision.authority === null
+        ? `${tableKey(withParts[0] as TableName)}: no replica of shard ${shard} has all parts`
+        : `${tableKey(withParts[0] as TableName)}: ${decision.authority}, which lost its metadata, has parts that its living peer lacks`,
       { objects },
     ),
   };

@@ -43,7 +43,7 @@ export function judgeReplicated(table: TableFacts, around: Surroundings): Verdic
     // Our own evidence of an interrupted recovery is there: go on from it, whatever the table looks like by now.
     if (!sameParts(table.clone, table.parts)) return { situation: 'half-restored', action: 'rebuild-from-clone' };
     if (!keeper.replicaPathExists) return { situation: 'keeper-metadata-lost', action: 'restore-replica' };
-    return keeper.partsAgree === false
+    return keeper.partsAgree === false || (!around.embedded && table.readonly)
       ? { situation: 'stale-path', action: 'rebuild-from-clone' }
       : { situation: 'healthy', action: 'none' };
   }
@@ -76,6 +76,13 @@ export function judgeReplicated(table: TableFacts, around: Surroundings): Verdic
       why: 'the ZooKeeper path is of an older state than the disk',
     };
   }
+  if (!around.embedded && table.readonly && table.sessionExpired)
+    return {
+      situation: 'stale-path',
+      action: 'needs-operator',
+      code: 'SESSION_EXPIRED',
+      why: 'its server has no session with ZooKeeper, which we do reach',
+    };
   if (!around.embedded && table.readonly && !table.sessionExpired)
     return {
       situation: 'stale-path',

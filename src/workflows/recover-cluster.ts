@@ -348,8 +348,13 @@ class Recovery {
     const succeeded = report().outcome === 'succeeded';
     if (this.fence === 'held' && (succeeded || this.policy.onFailure === 'unfence')) {
       for (const node of this.nodes) {
+        if (succeeded)
+          await this.activities.finishNode({ run, node }).catch((error: unknown) => {
+            this.warnings.push(
+              `node ${node.name}: what is left in _recovery was not set aside: ${problemOf(error).message}`,
+            );
+          });
         try {
-          if (succeeded) await this.activities.finishNode({ run, node });
           await this.activities.liftFence.executeWithOptions({ summary: `unfence ${node.name}` }, [{ run, node }]);
         } catch (error) {
           this.warnings.push(

@@ -653,7 +653,10 @@ describe('the attempt table under crashes', () => {
       reached.set(key, model);
       try {
         const step = decideAttempt(observe(model), goal);
-        if (step.do === 'refuse') problems.push(`refused: ${key} ${step.code}`);
+        // A writable table with more than its clone was inserted into: only then it is left to a person.
+        const isGrown = model.live && model.writable && model.active.length > (model.clone ?? '').length;
+        if (step.do === 'refuse' && !(step.code === 'FENCE_BYPASSED' && isGrown))
+          problems.push(`refused: ${key} ${step.code}`);
         if (step.do === 'done' && !finished(model)) problems.push(`false success: ${key}`);
         for (const states of effects(model, step))
           for (const [index, state] of states.entries()) {

@@ -215,12 +215,12 @@ describe('a replicated table that stands', () => {
       undefined,
     ],
     [
-      'live, the session is being made again: not a loss',
+      'live, its server has no session although we have one: neither a loss nor healthy',
       table({ sessionExpired: true }),
       live,
-      'healthy',
-      'none',
-      undefined,
+      'stale-path',
+      'needs-operator',
+      'SESSION_EXPIRED',
     ],
     [
       'our clone is there, parts equal, Keeper lists others',

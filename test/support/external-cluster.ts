@@ -110,22 +110,22 @@ function keeperOf(hosts: readonly string[], { keeper = {} }: CommandsFile, cwd: 
     start: async () => {
       await command('start');
       for (const host of hosts)
-        await waitFor(() => listens(host), { what: `Keeper at ${host}`, deadlineMs: START_DEADLINE_MS });
+        await waitFor(() => serves(host), { what: `Keeper at ${host}`, deadlineMs: START_DEADLINE_MS });
     },
     stop: () => command('stop'),
     wipe: () => command('wipe'),
   };
 }
 
-function listens(host: string): Promise<boolean> {
+/** Whoever asks with `srvr` hears the mode, leader or follower, once there is a quorum. */
+function serves(host: string): Promise<boolean> {
   const colon = host.lastIndexOf(':');
   return new Promise((done) => {
-    const socket = connectTo(Number(host.slice(colon + 1)), host.slice(0, colon));
-    const end = (answer: boolean) => {
-      socket.destroy();
-      done(answer);
-    };
-    socket.once('connect', () => end(true)).once('error', () => end(false));
+    const socket = connectTo(Number(host.slice(colon + 1)), host.slice(0, colon), () => socket.write('srvr'));
+    let answer = '';
+    socket.setEncoding('utf8').setTimeout(2_000, () => socket.destroy());
+    socket.on('data', (chunk: string) => (answer += chunk));
+    socket.on('error', () => undefined).on('close', () => done(/^Mode: /m.test(answer)));
   });
 }
 

@@ -197,7 +197,16 @@ export class Scene {
   }
 
   snapshot = () => takeSnapshot({ nodes: this.nodes, keeperHosts: this.rig.ensemble.hosts, live: this.live });
-  differences = async () => compareSnapshots(this.before, await this.snapshot());
+  /** Merges begin as soon as a fence is lifted: queues are waited for, what else differs is not. */
+  async differences(): Promise<string[]> {
+    let found: string[] = [];
+    const look = async () => {
+      found = compareSnapshots(this.before, await this.snapshot());
+      return !found.some((line) => / has \d+ entries in its queue$/.test(line));
+    };
+    await waitFor(look, { what: 'the queues', deadlineMs: SETTLE_MS }).catch(() => undefined);
+    return found;
+  }
   /** The cluster is what it was, at once or, where replicas still come back, soon. */
   async expectAsBefore(): Promise<void> {
     if (this.live)
