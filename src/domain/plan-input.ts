@@ -33,4 +33,6 @@ export type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible' | 
   definition: TableDefinition;
   keeper: KeeperReplicaFacts | null;
   identity: string;
+  /** What it held is in the clone of an unfinished recovery: its part list is not that of the table. */
+  fromClone: boolean;
 };

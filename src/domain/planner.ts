@@ -196,6 +196,7 @@ function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | 
     replicated,
     standing: true,
     identity: verdict.action === 'rebuild-from-clone' && here.clone ? here.clone.digest : here.identity,
+    fromClone: here.clone !== null,
     expected: fromBackup
       ? (saved?.parts ?? null)
       : verdict.action === 'rebuild-from-clone' && here.clone
@@ -242,6 +243,7 @@ function draft(
     replicated: boolean;
     standing: boolean;
     identity?: string;
+    fromClone?: boolean;
     expected: PartsDigest | null;
     keeper: KeeperReplicaFacts | null;
   },
@@ -261,6 +263,7 @@ function draft(
     definition,
     keeper: rest.keeper,
     identity: rest.identity ?? '0',
+    fromClone: rest.fromClone ?? false,
     ...(verdict.code
       ? {
           problem: problem(verdict.code, `${definition.database}.${definition.table}: ${verdict.why ?? ''}`, {

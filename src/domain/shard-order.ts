@@ -27,7 +27,9 @@ export function finishShardTable(
   const authority = authorityOf(shard, drafts, withParts, nodes, input);
   const first = drafts.find((item) => item.node.name === authority.name);
   for (const item of drafts) if (item !== first && first?.replicated) joinFirst(item);
-  const healthy = drafts.flatMap((item) => (item.action === 'none' && item.keeper ? [item.keeper.replicaName] : []));
+  const healthy = drafts.flatMap((item) =>
+    item.keeper && (item.action === 'none' || isBeside(item, nodes)) ? [item.keeper.replicaName] : [],
+  );
   let blocked: Problem | null = first
     ? null
     : (authority.diverged ?? drafts.find((item) => item.problem)?.problem ?? null);
@@ -38,6 +40,7 @@ export function finishShardTable(
       definition,
       keeper,
       identity: _identity,
+      fromClone: _fromClone,
       ...rest
     } = authority.diverged && withParts.includes(item)
       ? { ...item, situation: 'diverged' as const, action: 'needs-operator' as const, problem: authority.diverged }
@@ -108,6 +111,13 @@ function refuseForeign(drafts: Draft[]): void {
       { objects: [tableKey(item)] },
     );
   }
+}
+
+/** An unfinished recovery has made its replica beside it, which is ours and lives. */
+function isBeside({ node, keeperPath }: Draft, nodes: NodeFacts[]): boolean {
+  if (!keeperPath) return false;
+  const path = `${keeperPath.tablePath}/replicas/${keeperPath.replicaName}`;
+  return nodes.some((facts) => facts.node.name === node.name && facts.beside.includes(path));
 }
 
 /** Once another goes first, a replica without the parts takes them from there, not from the backup. */
@@ -212,14 +222,21 @@ function authorityOf(
     const first = living ?? restoring.find((item) => item.node.name === at) ?? restoring[0];
     return { name: (first ?? drafts.find((item) => item.action === 'none'))?.node.name ?? null };
   }
+  // An unfinished recovery has registered its first replica beside the table, which has all rows: it stays the first.
+  const begun = withParts
+    .filter((item) => isBeside(item, nodes))
+    .sort((a, b) => (b.expected?.rows ?? 0) - (a.expected?.rows ?? 0));
+  if (begun[0]) return { name: begun[0].node.name };
+  const isMixed = withParts.some((item) => item.fromClone);
   const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
   // A replica that needs nothing may hold what the others lack: it counts, and may be the one that goes first.
   const candidates = [...withParts, ...drafts.filter((item) => item.replicated && item.action === 'none')];
   const decision = chooseAuthority(
     candidates.map((item) => ({
       replica: item.node.name,
-      digest: { ...(item.expected ?? NO_PARTS), digest: item.identity },
-      parts: lists?.get(item.node.name) ?? null,
+      // Names of parts do not compare with those of a clone: then only equal ones are known to be equal.
+      digest: isMixed ? (item.expected ?? NO_PARTS) : { ...(item.expected ?? NO_PARTS), digest: item.identity },
+      parts: isMixed ? null : (lists?.get(item.node.name) ?? null),
     })),
   );
   // A replica that is registered and well is written to: whoever joins it takes what it has, and never goes first.

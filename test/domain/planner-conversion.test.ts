@@ -309,3 +309,38 @@ describe('registrations that are left on a path', () => {
     ]);
   });
 });
+
+describe('who goes first, where somebody is alive or has begun', () => {
+  const lost = (replica: string, change: Partial<TableFacts> = {}) =>
+    facts(t, { readonly: true, keeper: onPath(replica, { ...GONE, tablePathExists: true }), ...change });
+  const well = (replica: string) =>
+    facts(t, { readonly: false, keeper: onPath(replica, { ...ACTIVE, activeReplicas: [replica] }) });
+
+  it.each([
+    [old('a', 'r1', [lost('r1')]), old('b', 'r2', [well('r2')]), 'b'],
+    [old('a', 'r1', [well('r1')]), old('b', 'r2', [lost('r2')]), 'a'],
+  ])('a living peer, whatever it is called', (a, b, first) => {
+    const { items } = planOf([a, b]);
+    expect(items.find((item) => item.authority)?.node.name).toBe(first);
+    expect(items.find((item) => !item.authority)).toMatchObject({ action: 'restore-replica', fetches: 'live' });
+    expect(items.flatMap((item) => sqlOf(item, /peer/))).toEqual([]);
+  });
+
+  it('who lost its metadata and has more than its living peer: a person decides', () => {
+    const parts = { parts: 4, rows: 40, digest: '44' };
+    const { items } = planOf([old('a', 'r1', [lost('r1', { parts, identity: '44' })]), old('b', 'r2', [well('r2')])]);
+    expect(items[0]).toMatchObject({ action: 'needs-operator', problem: { code: 'REPLICAS_DIVERGED' } });
+  });
+
+  it('the one that an unfinished recovery has registered beside its table', () => {
+    const beside = [`${PATH}/replicas/r2`];
+    const registered = { ...GONE, tablePathExists: true, replicas: ['r2'] };
+    const table = (replica: string) =>
+      facts(t, { readonly: true, clone: full, parts: full, keeper: onPath(replica, registered) });
+    const { items } = planOf([old('a', 'r1', [table('r1')]), old('b', 'r2', [table('r2')], { beside })], {
+      request: { cluster: 'prod', adopt: true },
+    });
+    expect(items.find((item) => item.authority)?.node.name).toBe('b');
+    expect(items.flatMap((item) => sqlOf(item, /peer/))).toEqual([]);
+  });
+});

@@ -99,17 +99,20 @@ describe('situations of replicas', () => {
     },
   );
 
-  scenario(
-    'aborted while tables are out of their places: the next recovery adopts them',
+  scenario.each([
+    ['the first table is', 'sql/RENAME TABLE `shop`.`/after'],
+    ['all tables are', 'activity/validateTables/start'],
+  ])(
+    'aborted while %s out of place: the next recovery adopts them',
     { needs: [...NEEDS.needs, 'conversion'] },
-    async (scene) => {
+    async (scene, point) => {
       await scene.setUp({ shards: 1, worker: false });
       await scene.loseKeeper();
       const markers = join(scene.rig.dir, 'markers');
       mkdirSync(markers);
       const crashing = await scene.rig.startWorker({
         script: join(repoRoot, 'test/support/crash-worker.ts'),
-        workerEnv: { CRASH_DIR: markers, CRASH_POINTS: JSON.stringify(['sql/RENAME TABLE `shop`.`/after']) },
+        workerEnv: { CRASH_DIR: markers, CRASH_POINTS: JSON.stringify([point]) },
       });
       const started = await scene.rig.cli('start', '--cluster', CLUSTER, '--yes', '--json');
       const { id } = JSON.parse(started.stdout) as { id: string };
