@@ -69,7 +69,8 @@ const POLL_MS = 1_000;
  */
 function isReconnecting(nodes: NodeFacts[]): boolean {
   return nodes.some(
-    ({ embedded, tables }) => !embedded && tables.some((table) => table.readonly && table.keeper?.replicaPathExists),
+    ({ embedded, tables }) =>
+      !embedded && tables.some((table) => table.clone === null && table.readonly && table.keeper?.replicaPathExists),
   );
 }
 
