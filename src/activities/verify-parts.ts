@@ -18,6 +18,7 @@ export interface VerifiedParts {
     | 'part hashes of the manifest'
     | 'part hashes of the backup'
     | 'part hashes of the table'
+    | 'rows and bytes of the table’s parts'
     | 'number of parts in the backup'
     | 'checksums of the backup';
 }
@@ -55,7 +56,10 @@ export async function verifyParts(
   const seen = await advance(unit, context, goalOf(item, policy), embedded, 'clone');
   const clone = seen.clone ?? { parts: 0, rows: 0, digest: '0' };
   if (policy.checkParts === 'all') await checkParts(unit, 'clone', policy);
-  return { parts: clone, evidence: 'part hashes of the table' };
+  return {
+    parts: clone,
+    evidence: item.method === 'conversion' ? 'rows and bytes of the table’s parts' : 'part hashes of the table',
+  };
 }
 
 async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy: Policy): Promise<VerifiedParts> {
