@@ -909,26 +909,39 @@ describe.each([
       expect(report.warnings).toEqual(['the report could not be stored: disk away']);
     });
 
-    it.each(['finishNode', 'liftFence'] as const)(
-      'warns and names ch-recover unfence when %s fails, and goes on with the other nodes',
-      async (activity) => {
-        const { report, calls, saved } = await runToEnd({
-          plans: oneTable(),
-          nodes: [N1, N2],
-          activities: {
-            [activity]: async ({ node }: { node: { name: string } }) => {
-              if (node.name === 'n1') throw failure('NODE_UNAVAILABLE', 'n1 is away');
-              return 'lifted';
-            },
+    it('warns and names ch-recover unfence when a fence cannot be lifted, and goes on with the other nodes', async () => {
+      const { report, calls, saved } = await runToEnd({
+        plans: oneTable(),
+        nodes: [N1, N2],
+        activities: {
+          liftFence: async ({ node }) => {
+            if (node.name === 'n1') throw failure('NODE_UNAVAILABLE', 'n1 is away');
+            return 'lifted';
           },
-        });
-        expect(report).toMatchObject({ outcome: 'succeeded', fence: 'held' });
-        expect(report.warnings[0]).toContain('node n1 may still be fenced: n1 is away');
-        expect(report.warnings[0]).toContain(`ch-recover unfence --cluster ${report.cluster}`);
-        expect(calls).toContain('liftFence n2');
-        expect(saved).toEqual([report]);
-      },
-    );
+        },
+      });
+      expect(report).toMatchObject({ outcome: 'succeeded', fence: 'held' });
+      expect(report.warnings[0]).toContain('node n1 may still be fenced: n1 is away');
+      expect(report.warnings[0]).toContain(`ch-recover unfence --cluster ${report.cluster}`);
+      expect(calls).toContain('liftFence n2');
+      expect(saved).toEqual([report]);
+    });
+
+    it('lifts the fence also where what is left in _recovery cannot be set aside', async () => {
+      const { report, calls } = await runToEnd({
+        plans: oneTable(),
+        nodes: [N1, N2],
+        activities: {
+          finishNode: async ({ node }) => {
+            if (node.name === 'n1') throw failure('NODE_UNAVAILABLE', 'n1 is away');
+            return { kept: 0, dropped: 0 };
+          },
+        },
+      });
+      expect(report).toMatchObject({ outcome: 'succeeded', fence: 'lifted' });
+      expect(report.warnings[0]).toContain('node n1: what is left in _recovery was not set aside: n1 is away');
+      expect(calls).toEqual(expect.arrayContaining(['liftFence n1', 'liftFence n2']));
+    });
   });
 
   describe('several replicas and lanes', () => {
