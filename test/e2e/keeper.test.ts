@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createKeeper, type ClosableKeeper, type KeeperOptions } from '../../src/adapters/keeper/zookeeper.js';
 import { scratchDir, waitFor, type ScratchDir } from '../support/processes.js';
 import { repoRoot } from '../support/tools.js';
+import { runZooKeeper } from '../support/zookeeper-write.js';
 import { startEnsemble, type Ensemble } from '../support/zookeeper-ensemble.js';
 
 const CHILDREN = 4_000;
@@ -54,6 +55,22 @@ describe('the Keeper port on a real ensemble', () => {
 
   it.each(['', 'ch', '/ch/', '/ch\0x', '/ch//a', '/../a'])('refuses the path %j', async (path) => {
     await expect(keeperOf().exists(path)).rejects.toMatchObject({ code: 'INTERNAL' });
+  });
+
+  it('deletes what a dead replica left, and nothing under which somebody lives', async () => {
+    const keeper = keeperOf();
+    const table = '/stale/t';
+    const [dead, alive] = [`${table}/replicas/r1`, `${table}/replicas/r2`];
+    await runZooKeeper(ensemble.hosts, [{ create: `${dead}/parts/all_0_0_0` }, { create: `${alive}/is_active` }]);
+    await expect(keeper.deleteStale(alive)).rejects.toMatchObject({ code: 'REPLICA_ACTIVE' });
+    await expect(keeper.deleteStale(table)).rejects.toMatchObject({ code: 'REPLICA_ACTIVE' });
+    expect(await keeper.children(`${table}/replicas`)).toEqual(expect.arrayContaining(['r1', 'r2']));
+    for (let twice = 0; twice < 2; twice++) await keeper.deleteStale(dead);
+    expect(await keeper.children(`${table}/replicas`)).toEqual(['r2']);
+    expect(await keeper.exists(`${alive}/is_active`)).toBe(true);
+    await runZooKeeper(ensemble.hosts, [{ remove: alive }]);
+    await keeper.deleteStale(table);
+    expect(await keeper.exists(table)).toBe(false);
   });
 
   it('answers 1,000 calls at once', async () => {

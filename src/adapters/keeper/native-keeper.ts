@@ -98,7 +98,10 @@ export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
 
   /** From the leaves up. A node that is there again has a living owner: it is not deleted twice. */
   async function deleteTree(path: string): Promise<void> {
-    for (const name of (await children(path)) ?? []) await deleteTree(`${path}/${name}`);
+    const names = (await children(path)) ?? [];
+    // Looked at with the rest: a server may have come back since anybody last asked.
+    if (names.includes('is_active')) throw active(path);
+    for (const name of names) await deleteTree(`${path}/${name}`);
     const isFull = await read(path, (client, done) =>
       client.a_delete_(path, -1, (rc) => (rc === ZNOTEMPTY ? done(ZOK, () => true) : done(rc, () => false))),
     );
@@ -110,7 +113,6 @@ export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
     children,
     deleteStale: async (path) => {
       if (!isReplicaPath(path) && ((await children(`${path}/replicas`)) ?? []).length > 0) throw active(path);
-      if (await exists(`${path}/is_active`)) throw active(path);
       await deleteTree(path);
     },
     get: (path) =>
