@@ -6,7 +6,7 @@ const NOTHING = 'FROM system.one WHERE dummy = 1';
 const ACTIVE = 'FROM system.parts WHERE active AND rows > 0';
 const DIGEST = `count() AS parts, sum(rows) AS total, toString(sum(cityHash64(rows, bytes_on_disk))) AS digest, toString(sum(cityHash64(name, rows, bytes_on_disk))) AS identity, uniqExact(partition_id) AS partitions`;
 const digests = (where: string) =>
-  `SELECT database, table, parts, total AS rows, digest, identity, partitions FROM (SELECT database, table, ${DIGEST} ${ACTIVE} AND ${where} GROUP BY database, table)`;
+  `SELECT database, table, parts, total AS rows, digest, identity, partitions, blocks FROM (SELECT database, table, ${DIGEST}, sum(max_block_number - min_block_number + 1) AS blocks ${ACTIVE} AND ${where} GROUP BY database, table)`;
 
 export const DEFAULT_PATHS = `SELECT '' AS name, '' AS value ${NOTHING}`;
 export const PENDING_DROPS = `SELECT '' AS uuid ${NOTHING}`;

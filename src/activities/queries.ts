@@ -26,7 +26,7 @@ export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_ses
 export const PART_NAMES = `SELECT name FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}`;
 const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
 
-const UNIT_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND has({clones:Array(String)}, table))) GROUP BY database, table`;
+const UNIT_DIGESTS = `SELECT database, table, ${DIGEST}, sum(p.max_block_number - p.min_block_number + 1) AS blocks FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND has({clones:Array(String)}, table))) GROUP BY database, table`;
 const UNIT_CLONES = `SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '_recovery' AND has({clones:Array(String)}, name)`;
 export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 /** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */

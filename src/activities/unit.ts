@@ -16,6 +16,8 @@ interface DigestRow {
   parts: string;
   rows: string;
   digest: string;
+  /** Block numbers that the parts cover. */
+  blocks: string;
 }
 
 export function toDigest(row: { parts: string; rows: string; digest: string } | undefined): PartsDigest {
@@ -185,6 +187,8 @@ export class Unit {
     staging: PartsDigest | null;
     held: PartsDigest | null;
     next: PartsDigest | null;
+    /** Of `next`, else of the table. */
+    blocks: number;
     stagingUuid: string;
   }> {
     const roles: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
@@ -194,17 +198,19 @@ export class Unit {
       this.node.query<DigestRow>(reads.UNIT_DIGESTS, { params: { ...this.name, clones } }),
       this.node.query<{ name: string; uuid: string }>(reads.UNIT_CLONES, { params: { clones } }),
     ]);
-    const of = (name: string) =>
-      present.some((clone) => clone.name === name)
-        ? toDigest(rows.find((row) => row.database === '_recovery' && row.table === name))
-        : null;
+    const clone = (name: string) => rows.find((row) => row.database === '_recovery' && row.table === name);
+    const exists = (name: string) => present.some((found) => found.name === name);
+    const of = (name: string) => (exists(name) ? toDigest(clone(name)) : null);
+    const table = rows.find((row) => row.database === this.name.database && row.table === this.name.table);
+    const next = this.clone('next');
     return {
-      table: toDigest(rows.find((row) => row.database === this.name.database && row.table === this.name.table)),
+      table: toDigest(table),
+      blocks: Number((exists(next) ? clone(next) : table)?.blocks ?? 0),
       clone: of(this.clone('clone')),
       making: of(this.clone('making')),
       staging: of(this.clone('staging')),
       held: of(this.clone('held')),
-      next: of(this.clone('next')),
+      next: of(next),
       stagingUuid: present.find((clone) => clone.name === this.clone('staging'))?.uuid ?? '',
     };
   }
@@ -255,6 +261,7 @@ export class Unit {
         sessionExpired: next?.sessionExpired ?? false,
         queue: next?.queue ?? 0,
       },
+      blocks: digests.blocks,
       embedded,
       detachedParts: Number(detached?.total ?? 0),
       keeperParts: keeper?.parts ?? null,

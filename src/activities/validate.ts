@@ -1,3 +1,4 @@
+import { hasAll } from '../domain/attempt.js';
 import { problem, type Problem } from '../domain/errors.js';
 import { sameParts, type PartsDigest } from '../domain/inventory.js';
 import { tableKey } from '../domain/names.js';
@@ -62,11 +63,16 @@ function wrongParts(item: PlanItem, seen: Seen, expected: PartsDigest | null): s
   // In its place already, by an attempt before this one: inserts go on, and merges with them.
   if (item.method === 'conversion' && item.replicated && !seen.next)
     return expected && found.rows < expected.rows ? `${found.rows} rows, expected ${expected.rows} or more` : null;
-  if (expected && !sameParts(expected, found))
+  if (expected && !holds(seen, expected, found))
     return `${found.rows} rows in ${found.parts} parts, expected ${expected.rows} rows in ${expected.parts} parts${expected.rows === found.rows ? ' (other hashes)' : ''}`;
-  if (seen.clone && item.fetches === null && !sameParts(seen.clone, found))
+  if (seen.clone && item.fetches === null && !holds(seen, seen.clone, found))
     return 'its parts are not those of its safety clone';
   return null;
+}
+
+/** Live servers merge what they hold when they are restarted; an embedded node that did is rebuilt from its clone. */
+function holds(seen: Seen, expected: PartsDigest, found: PartsDigest): boolean {
+  return seen.embedded ? sameParts(expected, found) : hasAll(found, seen.blocks, expected);
 }
 
 function wrongReplica(item: PlanItem, seen: Seen, embedded: boolean): string | null {

@@ -1,6 +1,6 @@
 import type { ErrorCode } from './errors.js';
 import { decideConversion } from './conversion.js';
-import { sameParts, type Method, type PartsDigest } from './inventory.js';
+import { mergedFrom, sameParts, type Method, type PartsDigest } from './inventory.js';
 
 /** What one attempt at one table on one replica sees. Everything is observed anew before every statement. */
 export interface Observation {
@@ -28,6 +28,8 @@ export interface Observation {
   held: PartsDigest | null;
   /** Conversion: the replicated table that is to take the place. `queue`: entries of its replication queue that are not from just now. */
   next: { parts: PartsDigest; readonly: boolean; sessionExpired: boolean; queue: number } | null;
+  /** Block numbers that the parts of the replicated table cover (of `next`, where there is one): see `mergedFrom`. */
+  blocks: number;
   embedded: boolean;
 }
 
@@ -137,6 +139,11 @@ function withoutClone(seen: Observation, goal: Goal): Step {
   return sameParts(seen.making, seen.table.parts) ? { do: 'complete-clone' } : { do: 'drop-making' };
 }
 
+/** A later replica has what the first one was given. That one may have merged it since, and nobody else can write to it. */
+export function hasAll(found: PartsDigest, blocks: number, given: PartsDigest): boolean {
+  return sameParts(found, given) || mergedFrom(given, found, blocks);
+}
+
 function plainTable(seen: Observation, clone: PartsDigest): Step {
   switch (seen.table.state) {
     case 'missing':
@@ -153,7 +160,8 @@ function replicatedTable(seen: Observation, clone: PartsDigest, fetches: Goal['f
   if (fetches && path && seen.table.state === 'replicated') {
     if (seen.table.readonly)
       return seen.keeper?.partsAgree === false ? { do: 'detach' } : { do: 'wait', why: 'becoming-writable' };
-    const fetched = fetches === 'live' ? seen.keeper?.partsAgree === true : sameParts(seen.table.parts, fetches);
+    const fetched =
+      fetches === 'live' ? seen.keeper?.partsAgree === true : hasAll(seen.table.parts, seen.blocks, fetches);
     return fetched ? { do: 'done' } : { do: 'wait', why: 'catching-up' };
   }
   const complete = sameParts(seen.table.parts, clone);

@@ -1,4 +1,4 @@
-import type { Goal, Observation, Step } from './attempt.js';
+import { hasAll, type Goal, type Observation, type Step } from './attempt.js';
 import { NO_PARTS, sameParts, type PartsDigest } from './inventory.js';
 
 /**
@@ -70,7 +70,7 @@ function fillNext(seen: Observation, clone: PartsDigest, goal: Goal): Step {
   if (!next || next.sessionExpired) return { do: 'wait', why: 'session-expired' };
   if (next.readonly) return { do: 'wait', why: 'becoming-writable' };
   if (goal.fetches) {
-    const fetched = goal.fetches === 'live' ? next.queue === 0 : sameParts(next.parts, goal.fetches);
+    const fetched = goal.fetches === 'live' ? next.queue === 0 : hasAll(next.parts, seen.blocks, goal.fetches);
     return fetched ? { do: 'done' } : { do: 'wait', why: 'catching-up' };
   }
   return sameParts(next.parts, clone) ? { do: 'done' } : { do: 'fill-next' };

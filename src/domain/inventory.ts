@@ -21,6 +21,16 @@ export function sameParts(a: PartsDigest, b: PartsDigest): boolean {
 }
 
 /**
+ * Whether a replicated table holds exactly what the parts `whole` brought to it, some merged since: a server that was
+ * restarted merges until it is fenced again. Each part that REPLACE PARTITION or ATTACH brings gets one block number, and
+ * a merged part covers those of its sources, so a part that is lost leaves a gap. `blocks`: how many are covered.
+ * Replacing and its kin merge rows away.
+ */
+export function mergedFrom(whole: PartsDigest, found: PartsDigest, blocks: number): boolean {
+  return blocks === whole.parts && found.parts < whole.parts && found.rows <= whole.rows;
+}
+
+/**
  * - `replicated`, `merge-tree`: MergeTree family, recovered part by part
  * - `streaming`: Kafka, RabbitMQ, NATS, S3Queue…: detached while fenced
  * - `object`: views, dictionaries, Distributed, Buffer…: recreated from DDL

@@ -33,6 +33,7 @@ const OUTAGE_MS = 600_000;
 /** A call that lasted longer than this was connected: the outage begins anew. */
 const CONNECTED_MS = 60_000;
 const RETRY_MS = 1_000;
+const APPROVE_TRIES = 5;
 
 const CLOSED = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'TIMED_OUT']);
 
@@ -90,10 +91,23 @@ export class Recoveries {
     return this.query<Plan | null>(id, QUERIES.plan);
   }
 
-  /** Throws PLAN_STALE when the hash is not that of the plan that waits. */
+  /**
+   * Throws PLAN_STALE when the hash is not that of the plan that waits. A worker that has just taken the run over may ask
+   * the validator before it has replayed the plan (as in temporalio/sdk-python issue 848), so a rejection is believed once
+   * a query agrees with it.
+   */
   async approve(id: string, approval: Approval): Promise<string> {
     const handle = await this.openRun(id);
-    return this.answered(id, () => handle.executeUpdate<string, [Approval]>(UPDATES.approve, { args: [approval] }));
+    for (let tries = 1; ; tries++)
+      try {
+        return await this.answered(id, () =>
+          handle.executeUpdate<string, [Approval]>(UPDATES.approve, { args: [approval] }),
+        );
+      } catch (error) {
+        if (!(error instanceof RecoveryError && error.code === 'PLAN_STALE') || tries >= APPROVE_TRIES) throw error;
+        const { phase, planHash } = await this.queryProgress(id);
+        if (phase !== 'waiting-for-approval' || planHash !== approval.planHash) throw error;
+      }
   }
 
   async resolve(id: string, resolution: Resolution): Promise<void> {

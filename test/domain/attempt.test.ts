@@ -21,6 +21,7 @@ function see(
     making: null,
     held: null,
     next: null,
+    blocks: 0,
     embedded: true,
     ...change,
     table: { state: 'replicated', parts: full, readonly: true, sessionExpired: false, ...change.table },
@@ -301,7 +302,7 @@ function* everyCase(): Generator<[Observation, Goal]> {
                           if (!replicated && (keeper !== null || state === 'replicated')) continue;
                           const seen: Observation = {
                             ...{ running, table: { state, parts, readonly, sessionExpired }, keeper },
-                            ...{ clone, making, held: null, next: null, embedded },
+                            ...{ clone, making, held: null, next: null, blocks: 0, embedded },
                           };
                           // Only a live server fetches, and only what is replicated.
                           const fetching = replicated && !embedded && !running && source === 'table';
@@ -506,6 +507,7 @@ function observe(model: Model, running: Observation['running'] = null): Observat
     making: model.making === null ? null : digestOf(model.making),
     held: null,
     next: null,
+    blocks: 0,
     embedded: !model.live,
   };
 }

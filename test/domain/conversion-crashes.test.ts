@@ -139,6 +139,7 @@ function observe(model: Model, { truth }: Course, more: { running?: boolean; oth
             ...{ parts: digestOf(model.next), readonly: model.nextReadonly, sessionExpired: model.nextExpired },
             queue: fetched ? 0 : 1,
           },
+    blocks: 0,
     embedded: false,
   };
 }

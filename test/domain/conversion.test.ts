@@ -33,7 +33,7 @@ function see(
   } = {},
 ): Observation {
   return {
-    ...{ running: null, clone: full, making: null, held: null, next: null, embedded: false },
+    ...{ running: null, clone: full, making: null, held: null, next: null, blocks: 0, embedded: false },
     ...change,
     table: { state: 'replicated', parts: full, readonly: true, sessionExpired: false, ...change.table },
     keeper: { replicaPathExists: false, heldByOther: false, partsAgree: null, stalePeers: false, ...change.keeper },
@@ -202,6 +202,30 @@ const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step
     { do: 'wait', why: 'catching-up' },
   ],
   ['has fetched', see({ clone: null, table: gone, next: next(full) }), peer, { do: 'done' }],
+  [
+    'has fetched what the first one merged since, when it was restarted: all is covered',
+    see({ clone: null, table: gone, next: next(merged), blocks: full.parts }),
+    peer,
+    { do: 'done' },
+  ],
+  [
+    'has fetched a part of what was merged',
+    see({ clone: null, table: gone, next: next({ ...merged, rows: half.rows }), blocks: half.parts }),
+    peer,
+    { do: 'wait', why: 'catching-up' },
+  ],
+  [
+    'has other rows, in as many blocks',
+    see({ clone: null, table: gone, next: next({ ...merged, rows: full.rows + 1 }), blocks: full.parts }),
+    peer,
+    { do: 'wait', why: 'catching-up' },
+  ],
+  [
+    'the first one itself fills it again where a restart had it merged',
+    see({ held: full, table: gone, next: next(merged), blocks: full.parts, keeper: path }),
+    table,
+    { do: 'fill-next' },
+  ],
   [
     'has fetched from one that may be written to',
     see({ clone: null, table: gone, next: next(half), keeper: { ...path, partsAgree: true } }),

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { Client, WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Activities } from '../../src/activities/index.js';
@@ -7,6 +7,7 @@ import { problem, type Problem } from '../../src/domain/errors.js';
 import { lockId, QUERIES, SIGNALS, UPDATES, type Approval, type Resolution } from '../../src/domain/messages.js';
 import type { Plan } from '../../src/domain/plan.js';
 import type { Report } from '../../src/domain/report.js';
+import { Recoveries } from '../../src/service/recoveries.js';
 import { waitFor } from '../support/processes.js';
 import { progressOf, startBench, untilPhase, type Bench, type Handle, type Scene } from './bench.js';
 import {
@@ -36,8 +37,16 @@ afterAll(async () => {
   await bench?.stop();
 });
 
-const approve = (handle: Handle, planHash: string, by = 'ada') =>
-  handle.executeUpdate<string, [Approval]>(UPDATES.approve, { args: [{ planHash, by }] });
+/** Asks again where a query contradicts the rejection, as `Recoveries.approve` does. */
+async function approve(handle: Handle, planHash: string, by = 'ada'): Promise<string> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await handle.executeUpdate<string, [Approval]>(UPDATES.approve, { args: [{ planHash, by }] });
+    } catch (error) {
+      const waiting = await progressOf(handle);
+      if (tries >= 5 || waiting.phase !== 'waiting-for-approval' || waiting.planHash !== planHash) throw error;
+    }
+}
 const resolve = (handle: Handle, resolution: unknown) => handle.signal(SIGNALS.resolve, resolution as Resolution);
 const stagesOf = (report: Report) => Object.fromEntries(report.stages.map(({ name, outcome }) => [name, outcome]));
 const outcomesOf = (report: Report) =>
@@ -256,6 +265,34 @@ describe.each([
           outcome: 'succeeded',
           plan: { hash: HASH, approvedBy: 'approved by ada (as stated)' },
         });
+      });
+    });
+
+    it('asks again where a validator rejects what a query shows to wait', async () => {
+      const faked = fakes({ plans: oneTable(), policy: { approval: 'required' } });
+      await scene(faked, async ({ client, start }) => {
+        const handle = await start();
+        await untilPhase(handle, 'waiting-for-approval');
+        let rejections = 1;
+        const stale = problem('PLAN_STALE', 'not the hash of the plan that waits for approval');
+        const cause = ApplicationFailure.create({ type: stale.code, message: stale.message, details: [stale] });
+        const doubtful = new Client({
+          connection: client.connection,
+          interceptors: {
+            workflow: [
+              {
+                startUpdate: (input, next) => {
+                  if (rejections-- > 0) throw new WorkflowUpdateFailedError('Workflow Update failed', cause);
+                  return next(input);
+                },
+              },
+            ],
+          },
+        });
+        const recoveries = new Recoveries(doubtful);
+        expect(await recoveries.approve(handle.workflowId, { planHash: HASH, by: 'ada' })).toBe('approved by ada');
+        expect(rejections).toBe(-1);
+        expect(await handle.result()).toMatchObject({ outcome: 'succeeded' });
       });
     });
 
