@@ -1,6 +1,7 @@
 import { definitionOf } from '../domain/clickhouse-backup.js';
 import { absentKeeper } from '../domain/planner.js';
 import {
+  missingParts,
   NO_PARTS,
   tableKind,
   type Capabilities,
@@ -244,12 +245,11 @@ export async function keeperFacts(
   if (!facts.replicaPathExists) return facts;
   const listed = (await keeper.children(`${tablePath}/replicas/${replicaName}/parts`)) ?? [];
   const local = await localParts();
-  const here = new Set(local);
   return {
     ...facts,
     partsInKeeper: listed.length,
     partsAgree: sameNames(listed, local),
-    missingLocally: listed.filter((part) => !here.has(part)).length,
+    missingLocally: missingParts(listed, local).length,
   };
 }
 

@@ -145,6 +145,10 @@ export const ERRORS = {
     'an interrupted SYSTEM RESTORE REPLICA without a safety clone',
     'start again with --backup, or repair the parts in detached/ by hand',
   ),
+  DEFINITION_HAS_SECRET: operator(
+    'the definition of a lost object carries a credential, or hides it',
+    'create the object by hand from your own schema: a credential must not pass through Temporal, and a masked one would be wrong',
+  ),
   EXPLICIT_KEEPER_PATH: operator(
     'the table has an explicit ZooKeeper path, which ATTACH AS REPLICATED cannot keep',
     'recover it on a live server, or recreate it with the default replica path',

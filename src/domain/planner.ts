@@ -1,4 +1,5 @@
 import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
+import { carriesSecret } from './ddl-secrets.js';
 import { problem, RecoveryError } from './errors.js';
 import {
   methodOf,
@@ -217,6 +218,10 @@ function missingItem(
   }: { peer: TableFacts | undefined; saved: ManifestTable | undefined; shardEmpty: boolean; input: PlanInput },
 ): Draft {
   const kind = tableKind(definition.engine);
+  if (carriesSecret(definition.createQuery))
+    return draft(definition, node, withSecret(shardEmpty), {
+      ...{ replicated: kind === 'replicated', standing: false, expected: null, keeper: null },
+    });
   if (kind === 'object' || kind === 'other-data') {
     const verdict: Verdict = { situation: shardEmpty ? 'data-lost' : 'table-lost', action: 'create-object' };
     // A Log-family table has no parts, but its rows are counted in the end.
@@ -233,6 +238,15 @@ function missingItem(
   });
   const expected = verdict.action === 'recreate-and-fetch' ? (peer?.parts ?? null) : (saved?.parts ?? null);
   return draft(definition, node, verdict, { replicated: kind === 'replicated', standing: false, expected, keeper });
+}
+
+function withSecret(shardEmpty: boolean): Verdict {
+  return {
+    situation: shardEmpty ? 'data-lost' : 'table-lost',
+    action: 'needs-operator',
+    code: 'DEFINITION_HAS_SECRET',
+    why: 'its definition carries a credential, or hides it, and is not shown',
+  };
 }
 
 function draft(

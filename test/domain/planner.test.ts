@@ -23,6 +23,7 @@ import {
 
 const t = definition('db', 't');
 const u = definition('db', 'u');
+const mysql = definition('db', 'm', "MySQL('h:3306', 'db', 't', 'user', 'pw-in-ddl')");
 const brief = (items: PlanItem[]) =>
   items.map(
     (item) =>
@@ -39,6 +40,11 @@ const lists = (byNode: Record<string, PartRef[]>) => ({
 });
 
 describe('what is planned', () => {
+  it('shows no password of a definition', () => {
+    const backups = new Map([['01', contents([saved(t), saved(mysql)])]]);
+    expect(JSON.stringify(planOf([node('a', '01', 'r1', [facts(t)])], { backups }))).not.toContain('pw-in-ddl');
+  });
+
   it.each<[row: string, nodes: NodeFacts[], change: Partial<PlanInput>, items: string[]]>([
     ['healthy', [node('a', '01', 'r1', [facts(t)])], {}, ['a db.t: healthy → none first']],
     [
@@ -52,6 +58,12 @@ describe('what is planned', () => {
       [node('a', '01', 'r1', [facts(t)])],
       { backups: new Map([['01', contents([saved(t), saved(u)])]]) },
       ['a db.t: healthy → none first', 'a db.u: table-lost → restore-from-backup first'],
+    ],
+    [
+      'an object with a password in its definition is lost',
+      [node('a', '01', 'r1', [facts(t)])],
+      { backups: new Map([['01', contents([saved(t), saved(mysql)])]]) },
+      ['a db.m: table-lost → needs-operator (DEFINITION_HAS_SECRET) first', 'a db.t: healthy → none first'],
     ],
     [
       'the data of a shard is lost',

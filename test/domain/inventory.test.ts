@@ -1,0 +1,24 @@
+import { describe, expect, it } from 'vitest';
+import { missingParts } from '../../src/domain/inventory.js';
+
+describe('parts that ZooKeeper lists and nobody holds', () => {
+  it.each<[row: string, listed: string[], local: string[], missing: string[]]>([
+    ['the same', ['all_1_1_0'], ['all_1_1_0'], []],
+    ['lost', ['all_1_1_0', 'all_2_2_0'], ['all_1_1_0'], ['all_2_2_0']],
+    ['merged since the snapshot', ['all_1_1_0', 'all_2_2_0'], ['all_1_3_1'], []],
+    ['mutated since', ['p-1_1_3_1'], ['p-1_1_3_1_7'], []],
+    ['merged, and some lost', ['all_1_1_0', 'all_4_4_0'], ['all_1_3_1'], ['all_4_4_0']],
+    ['the same blocks of another partition', ['a_1_1_0'], ['b_1_3_1'], ['a_1_1_0']],
+    ['covered in part only', ['all_2_5_1'], ['all_1_3_1', 'all_4_4_0'], ['all_2_5_1']],
+    ['in the old syntax, merged', ['20200101_20200103_1_1_0'], ['20200101_20200131_1_2_1'], []],
+    [
+      'in the old syntax, of another month',
+      ['20200101_20200103_1_1_0'],
+      ['20200201_20200229_1_2_1'],
+      ['20200101_20200103_1_1_0'],
+    ],
+    ['a name that is none', ['nonsense'], ['all_1_1_0'], ['nonsense']],
+  ])('%s', (_row, listed, local, missing) => {
+    expect(missingParts(listed, local)).toEqual(missing);
+  });
+});
