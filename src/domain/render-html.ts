@@ -168,7 +168,10 @@ const TABLE_HEAD = [
 
 function tables(report: Report): string {
   if (report.tables.length === 0) return '';
-  const worked = report.tables.filter(({ outcome }) => outcome !== 'unchanged');
+  // What a person has to look at comes first.
+  const worked = (['failed', 'skipped', 'recovered'] as const).flatMap((outcome) =>
+    report.tables.filter((each) => each.outcome === outcome),
+  );
   const unchanged = report.tables.filter(({ outcome }) => outcome === 'unchanged');
   return section(
     'Tables',

@@ -50,9 +50,7 @@ describe('what it says', () => {
       }),
     );
     const text = textOf(page);
-    expect(text).toContain(
-      'VERIFY_FAILED : one part is missing What to do: the clone in',
-    );
+    expect(text).toContain('VERIFY_FAILED : one part is missing What to do: the clone in');
     expect(text).toContain('✖ failed VERIFY_FAILED ✖ 1,900 / 2,000 7 / 7 +3 in detached/');
     expect(text).toContain('Not recovered: 1 table shard why shop.orders 01 one part is missing');
     expect(text).toContain('(all_1_1_0)');
