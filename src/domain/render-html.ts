@@ -99,7 +99,7 @@ function cards(report: Report): string {
   const of = (outcome: TableReport['outcome']) => report.tables.filter((each) => each.outcome === outcome).length;
   const bad = (['failed', 'skipped'] as const).filter((outcome) => of(outcome) > 0);
   const all = [
-    card('RTO', duration(rtoSeconds), [objective(rtoVerdict(report)), 'from the start to the end']),
+    card('RTO', duration(rtoSeconds), [objective(rtoVerdict(report)), 'from start to end']),
     rpo
       ? card('RPO', duration(rpo.ageSeconds), [objective(rpoVerdict(report)), 'age of the backup'])
       : card('RPO', '–', [objectiveWanted(report.objectives?.rpoSeconds), 'no data came from a backup']),

@@ -3,8 +3,9 @@ import type { Progress, UnitProgress } from './messages.js';
 /** Rows in the live table: more would make the details too large for the UI. */
 const MAX_ROWS = 60;
 
-/** The UI's tables have no space between their columns. */
-const GAP = '\u2003';
+/** The UI's tables have no space between their columns, and break at every other space. */
+const NBSP = '\u00a0';
+const GAP = NBSP + NBSP;
 
 const MARK: Record<UnitProgress['state'], string> = {
   waiting: '·',
@@ -57,7 +58,7 @@ export function progressToMarkdown(progress: Progress): string {
         shown
           .map(
             (unit) =>
-              `| ${cell(unit.label)} | ${GAP}${MARK[unit.state]}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`,
+              `| ${cell(unit.label)} | ${GAP}${MARK[unit.state].replaceAll(' ', NBSP)}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`,
           )
           .join('\n') +
         (units.length > shown.length ? `\n| … ${units.length - shown.length} more | | |` : ''),

@@ -94,7 +94,7 @@ describeOn('embedded', 'the stock Temporal UI', { needs: ['nativeBackup'] }, () 
 
     expect(await run.update('approve', { planHash, by: 'ann' })).toBeNull();
     const ended = await run.untilDetailsSay(`${CLUSTER}: succeeded`, RECOVERED_MS);
-    expect(await ended.locator('table').last().innerText()).toContain('✔ done');
+    expect(await ended.locator('table').last().innerText()).toMatch(/✔\sdone/);
     await screenshot(page, 'ui-succeeded');
     expect(compareSnapshots(before, await judge())).toEqual([]);
   });
@@ -108,9 +108,9 @@ describeOn('embedded', 'the stock Temporal UI', { needs: ['nativeBackup'] }, () 
     expect(readFileSync(join(scratch.path, 'reports', `${id}.html`), 'utf8')).toBe(readFileSync(file, 'utf8'));
 
     for (const [name, options] of Object.entries({
-      'report-light': { colorScheme: 'light' },
-      'report-dark': { colorScheme: 'dark' },
-      'report-phone': { colorScheme: 'light', viewport: { width: 390, height: 844 } },
+      'report-light': { colorScheme: 'light', viewport: { width: 1100, height: 1500 } },
+      'report-dark': { colorScheme: 'dark', viewport: { width: 1100, height: 1500 } },
+      'report-phone': { colorScheme: 'light', viewport: { width: 390, height: 1800 } },
     } as const)) {
       const shown = await openPage(browser, options);
       const asked: string[] = [];

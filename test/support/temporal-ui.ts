@@ -25,7 +25,7 @@ export async function screenshot(page: Page, name: string): Promise<void> {
 }
 
 export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<Page> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, ...options });
   context.setDefaultTimeout(DEADLINE_MS);
   return context.newPage();
 }

@@ -1039,9 +1039,11 @@ describe.each([
           { label: 'db.a @ 01/r1', state: 'verify-parts' },
           { label: 'db.b @ 01/r1', state: 'waiting' },
         ]);
-        expect(await details()).toContain('| table @ shard/replica | \u2003state | \u2003rows |\n|:---|:---|---:|\n');
-        expect(await details()).toContain('| db.a @ 01/r1 | \u2003▶ verify parts |  |');
-        expect(await details()).toContain('| stop | \u2003done |');
+        expect(await details()).toContain(
+          '| table @ shard/replica | \u00a0\u00a0state | \u00a0\u00a0rows |\n|:---|:---|---:|\n',
+        );
+        expect(await details()).toContain('| db.a @ 01/r1 | \u00a0\u00a0▶\u00a0verify\u00a0parts |  |');
+        expect(await details()).toContain('| stop | \u00a0\u00a0done |');
         expect(await handle.query<Report | null>(QUERIES.report)).toBeNull();
 
         held.release();
@@ -1049,7 +1051,7 @@ describe.each([
         expect(await handle.query<Report>(QUERIES.report)).toEqual(report);
         expect(await progressOf(handle)).toMatchObject({ phase: 'closed', outcome: 'succeeded' });
         expect(await details()).toContain(`**${cluster}: succeeded** — 2 of 2 tables done, 0 failed`);
-        expect(await details()).toContain('| db.a @ 01/r1 | \u2003✔ done | 10 |');
+        expect(await details()).toContain('| db.a @ 01/r1 | \u00a0\u00a0✔\u00a0done | 10 |');
       });
     });
 
