@@ -29,8 +29,8 @@ h1 .badge { font-size: 17px; padding: 3px 14px }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 12px 0 } .facts dt { color: var(--muted) } .facts dd { margin: 0 }
 table { width: 100%; border-collapse: collapse; font-size: 14px } caption { text-align: left; color: var(--muted); padding: 4px 0 }
 th, td { padding: 6px 10px 6px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
-thead th { color: var(--muted); font-weight: 500; vertical-align: bottom } tbody th { font-weight: 500 }
-.tables td:nth-child(4), .tables td:nth-child(5) { font-variant-numeric: tabular-nums }
+thead th { color: var(--muted); font-weight: 500; vertical-align: bottom; overflow-wrap: normal } tbody th { font-weight: 500 }
+.tables td:nth-child(4), .tables td:nth-child(5) { font-variant-numeric: tabular-nums; white-space: nowrap } .tables td:nth-child(3) span { white-space: nowrap }
 .chart { table-layout: fixed } .chart th:first-child { width: 30% } .chart thead th:last-child { width: 112px }
 .chart th, .chart td { border: 0; padding: 3px 10px 3px 0; vertical-align: middle } .chart .group th { padding-top: 14px; color: var(--muted) }
 .chart tbody th { white-space: nowrap; overflow: hidden; text-overflow: ellipsis } .chart td:last-child { padding-right: 0 }

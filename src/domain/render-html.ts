@@ -121,8 +121,9 @@ function card(name: string, value: string, notes: readonly string[]): string {
 
 function objective(verdict: Verdict | null): string {
   if (!verdict) return '';
-  const { met, wanted } = verdict;
-  return `<span class="${met ? 'good' : 'bad'}">${met ? '✔ meets' : '✖ misses'} the objective of ${duration(wanted)}</span>`;
+  const { met, recovered, wanted } = verdict;
+  const how = met ? '✔ meets the objective of' : recovered ? '✖ misses the objective of' : '✖ not recovered, objective';
+  return `<span class="${met ? 'good' : 'bad'}">${how} ${duration(wanted)}</span>`;
 }
 
 const objectiveWanted = (seconds: number | undefined) =>

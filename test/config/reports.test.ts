@@ -22,19 +22,23 @@ describe('reports', () => {
     ['nothing', undefined, { dir: './recovery-reports' }],
     ['an empty part', {}, { dir: './recovery-reports' }],
     ['a folder', { dir: '/srv/reports' }, { dir: '/srv/reports' }],
-    ['a bucket', { s3: { bucket: 'dr' } }, { s3: { bucket: 'dr', prefix: '' } }],
-    ['a prefix gets its slash', { s3: { bucket: 'dr', prefix: 'a/b//' } }, { s3: { bucket: 'dr', prefix: 'a/b/' } }],
+    ['a bucket', { s3: { bucket: 'dr-reports' } }, { s3: { bucket: 'dr-reports', prefix: '' } }],
+    [
+      'a prefix gets its slash',
+      { s3: { bucket: 'dr-reports', prefix: 'a/b//' } },
+      { s3: { bucket: 'dr-reports', prefix: 'a/b/' } },
+    ],
     [
       'everything',
       {
         s3: {
-          ...{ bucket: 'dr', prefix: 'x', endpoint: 'https://minio:9000', region: 'eu' },
+          ...{ bucket: 'dr-reports', prefix: 'x', endpoint: 'https://minio:9000', region: 'eu' },
           credentials: { accessKeyId: env, secretAccessKey: { file: '/run/key' }, sessionToken: env },
         },
       },
       {
         s3: {
-          ...{ bucket: 'dr', prefix: 'x/', endpoint: 'https://minio:9000', region: 'eu' },
+          ...{ bucket: 'dr-reports', prefix: 'x/', endpoint: 'https://minio:9000', region: 'eu' },
           credentials: { accessKeyId: env, secretAccessKey: { file: '/run/key' }, sessionToken: env },
         },
       },
@@ -42,22 +46,26 @@ describe('reports', () => {
   ])('%s', (_name, raw, expected) => expect(config(raw).reports).toEqual(expected));
 
   it.each<[string, unknown, string]>([
-    ['both', { dir: 'x', s3: { bucket: 'dr' } }, 'reports'],
+    ['both', { dir: 'x', s3: { bucket: 'dr-reports' } }, 'reports'],
     ['no bucket', { s3: {} }, 'reports.s3.bucket'],
     ['a bucket that is a URL', { s3: { bucket: 's3://dr' } }, 'reports.s3.bucket'],
-    ['a prefix that climbs', { s3: { bucket: 'dr', prefix: 'a/../b' } }, 'reports.s3.prefix'],
-    ['a prefix with a control character', { s3: { bucket: 'dr', prefix: 'a\nb' } }, 'reports.s3.prefix'],
-    ['a prefix that begins with a slash', { s3: { bucket: 'dr', prefix: '/a' } }, 'reports.s3.prefix'],
-    ['an endpoint with keys', { s3: { bucket: 'dr', endpoint: `https://a:${SECRET}@s3` } }, 'reports.s3.endpoint'],
-    ['an endpoint that is none', { s3: { bucket: 'dr', endpoint: 'minio:9000' } }, 'reports.s3.endpoint'],
+    ['a prefix that climbs', { s3: { bucket: 'dr-reports', prefix: 'a/../b' } }, 'reports.s3.prefix'],
+    ['a prefix with a control character', { s3: { bucket: 'dr-reports', prefix: 'a\nb' } }, 'reports.s3.prefix'],
+    ['a prefix that begins with a slash', { s3: { bucket: 'dr-reports', prefix: '/a' } }, 'reports.s3.prefix'],
+    [
+      'an endpoint with keys',
+      { s3: { bucket: 'dr-reports', endpoint: `https://a:${SECRET}@s3` } },
+      'reports.s3.endpoint',
+    ],
+    ['an endpoint that is none', { s3: { bucket: 'dr-reports', endpoint: 'minio:9000' } }, 'reports.s3.endpoint'],
     [
       'a key itself',
-      { s3: { bucket: 'dr', credentials: { accessKeyId: env, secretAccessKey: SECRET } } },
+      { s3: { bucket: 'dr-reports', credentials: { accessKeyId: env, secretAccessKey: SECRET } } },
       'reports.s3.credentials.secretAccessKey',
     ],
     [
       'half of the keys',
-      { s3: { bucket: 'dr', credentials: { accessKeyId: env } } },
+      { s3: { bucket: 'dr-reports', credentials: { accessKeyId: env } } },
       'reports.s3.credentials.secretAccessKey',
     ],
   ])('refuses %s, and quotes nothing', (_name, raw, field) => {

@@ -31,8 +31,8 @@ describe('a template', () => {
       const { currentDetails } = await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata');
       expect(currentDetails).toContain('nothing was done');
 
-      for (const asking of [recoveries.find(id), recoveries.report(id), recoveries.plan(id)])
-        await expect(asking).rejects.toMatchObject({ code: 'WORKFLOW_UNKNOWN' });
+      for (const ask of [() => recoveries.find(id), () => recoveries.report(id), () => recoveries.plan(id)])
+        await expect(ask()).rejects.toMatchObject({ code: 'WORKFLOW_UNKNOWN' });
       // A run like it, as the UI starts one, is a recovery.
       const like = await client.workflow.start(WORKFLOWS.recover, {
         ...{ taskQueue, workflowId: id },
@@ -81,7 +81,7 @@ it('a run that is started like one that succeeded has not succeeded yet', async 
     const { events } = await handle.fetchHistory();
     const [first] = (events ?? []).flatMap(
       (each) => each.upsertWorkflowSearchAttributesEventAttributes?.searchAttributes?.indexedFields ?? [],
-    );
+    ) as Record<string, { data?: Uint8Array | null }>[];
     for (const name of [SEARCH_ATTRIBUTES.stage, SEARCH_ATTRIBUTES.outcome])
       expect(Buffer.from(first?.[name]?.data ?? 'absent').toString()).toMatch(/^(|null|\[\])$/);
     const { typedSearchAttributes } = await handle.describe();

@@ -120,9 +120,7 @@ describe('reading', () => {
     ['text/html;q=0.8, text/markdown;q=0.9', 'text/markdown', '# prod: succeeded'],
     ['text/html,application/xhtml+xml,*/*;q=0.8', 'text/html', '<!doctype html>'],
   ])('report for Accept %s is %s', async (accept, type, begin) => {
-    const whole = { ...report, situations: {}, plan: { hash: HASH, approvedBy: '' }, stages: [], tables: [] };
-    const rest = { keeperState: [], warnings: [], unrecovered: [], rpo: null };
-    const complete = type === 'application/json' ? report : ({ ...whole, ...rest } as unknown as Report);
+    const complete = type === 'application/json' ? report : reportOf();
     const { ask } = api({ find: completed, report: async () => complete, plan: async () => plan });
     const answer = await ask('/v1/recoveries/r-1/report', { as: 'viewer', headers: accept ? { accept } : {} });
     expect(answer.headers.get('content-type')).toBe(`${type}; charset=utf-8`);

@@ -15,7 +15,9 @@ interface ReportOptions extends CommonOptions {
 
 type Render = (report: Report, context: CommandContext) => string | Promise<string>;
 
-const FORMATS: Record<string, Render> = {
+type Format = 'json' | 'markdown' | 'html';
+
+const FORMATS: Record<Format, Render> = {
   json: (report) => `${JSON.stringify(report, null, 2)}\n`,
   markdown: (report) => reportToMarkdown(report),
   html: async (report, context) =>
@@ -34,9 +36,10 @@ export function addReport(define: Define): void {
         .option('--format <format>', 'json, markdown or html', 'markdown')
         .option('--out <file>', 'write it there instead of printing it'),
     async (context, options, id) => {
-      const format = options.json ? 'json' : options.format;
-      const render = Object.hasOwn(FORMATS, format) ? FORMATS[format] : undefined;
-      if (!render) throw new RecoveryError('INPUT_INVALID', 'format is json, markdown or html', { field: 'format' });
+      if (!Object.hasOwn(FORMATS, options.format))
+        throw new RecoveryError('INPUT_INVALID', 'format is json, markdown or html', { field: 'format' });
+      const format = options.json ? 'json' : (options.format as Format);
+      const render = FORMATS[format];
       const recoveries = await context.recoveries();
       const fromTemporal = () =>
         recoveries.report(id, (reason) => {
