@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { problem } from '../../src/domain/errors.js';
 import { reportToHtml } from '../../src/domain/render-html.js';
-import { duration } from '../../src/domain/render-html-text.js';
+import { duration, html } from '../../src/domain/render-html-text.js';
 import type { Report, TableReport } from '../../src/domain/report.js';
 import { at, reportOf, tableReport } from './reports.js';
 
@@ -153,6 +153,10 @@ describe('hostile names', () => {
     expect(shape(bodyOf(page))).toBe(shape(bodyOf(clean)));
     // eslint-disable-next-line no-control-regex
     expect(page).not.toMatch(/[\u001b\u202e]/);
+  });
+
+  it('what may stand in an attribute too has no quotes of its own', () => {
+    expect(html(`<a b="c" d='e'>&\`\n\u202e`)).toBe('&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;&#96;\\u000a\\u202e');
   });
 
   it('asks for nothing from outside, and forbids itself to', () => {

@@ -21,8 +21,11 @@ export interface S3Location {
   credentials?: () => S3Credentials;
 }
 
-/** A report is saved at the end of a recovery, which waits for it: with its retries, in milliseconds. */
-const SAVE_TIMEOUT_MS = 40_000;
+/**
+ * Milliseconds for one object, with the SDK's retries. A recovery ends with a read and three of these, in an activity that
+ * has a minute.
+ */
+const SAVE_TIMEOUT_MS = 15_000;
 /** A plan is saved before the recovery begins its work, which it must not hold up. */
 const PLAN_TIMEOUT_MS = 5_000;
 const READ_TIMEOUT_MS = 10_000;
@@ -78,6 +81,8 @@ async function call<T>(
   timeoutMs: number,
   send: (client: S3Client, sdk: Sdk, options: { abortSignal: AbortSignal }) => Promise<T>,
 ): Promise<T> {
+  // Its word on coming versions of Node would stand on the stderr of every command: ours are in package.json.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const sdk = await import('@aws-sdk/client-s3');
   const client = new sdk.S3Client(settings(location));
   const abortSignal = AbortSignal.timeout(timeoutMs);
@@ -98,7 +103,7 @@ function settings({ endpoint, region, credentials }: S3Location): S3ClientConfig
     // Servers that are not AWS refuse the checksums that the SDK adds by itself.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: { connectionTimeout: 5_000, requestTimeout: 20_000 },
+    requestHandler: { connectionTimeout: 5_000, requestTimeout: 10_000 },
   };
 }
 
