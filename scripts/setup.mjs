@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Makes a clean checkout runnable: npm packages, the Temporal CLI, ZooKeeper, a ClickHouse server, the build.
+// Makes a clean checkout runnable: npm packages, the Temporal CLI, ZooKeeper, a ClickHouse server, Chromium, the build.
 //
 // Only Node built-ins, because it runs before node_modules exists. Every step first looks at what is
 // there and does nothing when it suffices, so a second run costs milliseconds, and a run that was
@@ -277,6 +277,12 @@ function ensureClickHouseServer() {
   withServicesHeldBack('clickhouse-server', () => aptInstall(['clickhouse-server'], 'a ClickHouse server'));
 }
 
+/** For the tests that look at Temporal's UI and at reports as a person does (test/support/temporal-ui.ts looks for the same). */
+function ensureChromium() {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+  if (!names.some((name) => onPath(name) !== undefined)) aptInstall(['chromium'], 'Chromium');
+}
+
 /** Debian's packages ask this file whether they may start what they install: https://wiki.debian.org/policy-rc.d */
 function withServicesHeldBack(service, install) {
   const policy = '/usr/sbin/policy-rc.d';
@@ -390,6 +396,7 @@ try {
   ensureTemporal();
   ensureZooKeeper();
   ensureClickHouseServer();
+  ensureChromium();
   ensureClickHouseBackup();
   ensureBuild();
   const elapsedMs = Math.round(performance.now() - startedAt);

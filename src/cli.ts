@@ -30,6 +30,8 @@ async function direct(configPath: string): Promise<DirectActions> {
     taskQueue,
     clusters: Object.keys(config.clusters),
     api: config.api,
+    reports: ports.reports,
+    ui: config.temporal.ui,
     log,
     plan: (request) => withPatience(PATIENCE_SECONDS, detachedContext(), () => planRecovery(ports, request)),
     doctor: (name) => examineCluster(ports.cluster(name), name),

@@ -5,19 +5,18 @@ import { createNativeRepository } from './adapters/backups/native.js';
 import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
 import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
 import { createFileReportStore } from './adapters/reports/file-store.js';
+import { createS3ReportStore } from './adapters/reports/s3-store.js';
 import type { BackupConfig, ClusterConfig, Config } from './config/checks.js';
+import type { ReportsConfig } from './config/reports.js';
 import type { NodeConfig } from './config/schema.js';
 import { resolveSecret } from './config/secrets.js';
 import { RecoveryError } from './domain/errors.js';
-import type { Report } from './domain/report.js';
-import type { BackupRepository, ClusterPorts, Ports } from './ports.js';
+import type { BackupRepository, ClusterPorts, Ports, ReportStore } from './ports.js';
 
 export interface ComposeOptions {
   log: Ports['log'];
   /** Whether the worker could register our search attributes. @default false */
   searchAttributes?: boolean;
-  /** Text of `<id>.md`. @default the report's JSON in a code block */
-  renderMarkdown?: (report: Report) => string;
 }
 
 export interface ClosablePorts extends Ports {
@@ -26,10 +25,7 @@ export interface ClosablePorts extends Ports {
 }
 
 /** The composition root: wires the adapters to what the configuration names. Nothing connects before its first use. */
-export function createPorts(
-  config: Config,
-  { log, searchAttributes = false, renderMarkdown = asCodeBlock }: ComposeOptions,
-): ClosablePorts {
+export function createPorts(config: Config, { log, searchAttributes = false }: ComposeOptions): ClosablePorts {
   const clusters = new Map<string, Wired>();
   return {
     cluster: (name) => {
@@ -44,7 +40,7 @@ export function createPorts(
       return wired.ports;
     },
     clusterNames: () => Object.keys(config.clusters),
-    reports: createFileReportStore(config.reports.dir, renderMarkdown),
+    reports: createReportStore(config.reports),
     searchAttributes,
     sha256: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
     log,
@@ -105,6 +101,21 @@ function createRepository(name: string, backup: BackupConfig, cluster: string, l
   );
 }
 
+function createReportStore(config: ReportsConfig): ReportStore {
+  if ('dir' in config) return createFileReportStore(config.dir);
+  const { credentials, ...location } = config.s3;
+  return createS3ReportStore({
+    ...location,
+    credentials:
+      credentials &&
+      (() => ({
+        accessKeyId: resolveSecret(credentials.accessKeyId),
+        secretAccessKey: resolveSecret(credentials.secretAccessKey),
+        ...(credentials.sessionToken ? { sessionToken: resolveSecret(credentials.sessionToken) } : {}),
+      })),
+  });
+}
+
 function connectionOf({
   url,
   user,
@@ -129,8 +140,4 @@ function readCertificate(path: string): string {
       `the certificate ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
     );
   }
-}
-
-function asCodeBlock(report: Report): string {
-  return `# Recovery of ${report.cluster}: ${report.outcome}\n\n\`\`\`json\n${JSON.stringify(report, null, 2)}\n\`\`\`\n`;
 }

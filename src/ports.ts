@@ -160,6 +160,11 @@ export interface ClusterPorts {
 export interface ReportStore {
   /** Returns where it was put, for people. */
   save(id: string, report: Report): Promise<string>;
+  /** The report that was stored for this id last; null where there is none. Throws `REPORTS_UNAVAILABLE`. */
+  load(id: string): Promise<Report | null>;
+  /** What `planToText` made of the plan: too large for the report, and what was approved is to be read for years. */
+  savePlan(hash: string, text: string): Promise<void>;
+  plan(hash: string): Promise<string | null>;
 }
 
 /** What an activity may ask of the outside. */

@@ -7,7 +7,6 @@ import { createActivities } from './activities/index.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Config } from './config/checks.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './domain/messages.js';
-import { reportToMarkdown } from './domain/render-report.js';
 import type { Ports } from './ports.js';
 
 export interface WorkerSettings {
@@ -32,7 +31,7 @@ export async function runWorker(
   const { connectionOptions, namespace } = loadClientConnectConfig();
   const connection = await NativeConnection.connect(connectionOptions);
   const searchAttributes = await registerSearchAttributes(connectionOptions, namespace ?? 'default', log);
-  const composed = createPorts(config, { log, searchAttributes, renderMarkdown: reportToMarkdown });
+  const composed = createPorts(config, { log, searchAttributes });
   const ports = decoratePorts ? decoratePorts(composed) : composed;
   try {
     const worker = await Worker.create({

@@ -9,6 +9,7 @@ import { liftFence, raiseFence } from './fence.js';
 import { finishNode } from './finish.js';
 import { inLanes } from './observe-node.js';
 import { proveReplication } from './canary.js';
+import { keepPlan } from './keep-plan.js';
 import { planRecovery } from './plan-recovery.js';
 import { promoteTables } from './promote.js';
 import { restoreData } from './restore-data.js';
@@ -51,7 +52,11 @@ export function createActivities(ports: Ports) {
       }));
     },
     async planRecovery(request: RecoveryRequest): Promise<Plan> {
-      return step(request.cluster, (context) => planRecovery(ports, request, context));
+      return step(request.cluster, async (context) => {
+        const plan = await planRecovery(ports, request, context);
+        await keepPlan(ports, plan);
+        return plan;
+      });
     },
     async fenceNode({ run, node }: { run: Run; node: NodeRef }): Promise<{ streamingTables: number }> {
       return step(run.cluster, (context) => raiseFence(ports.cluster(run.cluster).node(node.name), run, context));

@@ -4,6 +4,7 @@ import { DEFAULT_POLICY, type Policy } from '../domain/policy.js';
 import { parseWith } from '../domain/request.js';
 import { checkApi, type ApiConfig } from './api.js';
 import { parseDestination, type DestinationTemplate } from './destination.js';
+import { checkReports, type ReportsConfig } from './reports.js';
 import {
   configSchema,
   type ClickHouseBackupConfig,
@@ -26,18 +27,17 @@ export interface ClusterConfig {
 /** recovery.yaml, checked and with its defaults. Look names up with `Object.hasOwn`. */
 export interface Config {
   clusters: Record<string, ClusterConfig>;
-  reports: { dir: string };
+  reports: ReportsConfig;
   api: ApiConfig;
-  temporal: { taskQueue?: string };
+  temporal: { taskQueue?: string; ui?: string };
 }
-
-export const DEFAULT_REPORTS_DIR = './recovery-reports';
 
 /** Throws RecoveryError `CONFIG_INVALID` with the path of the field. Values are not echoed: they may be secrets. */
 export function parseConfig(value: unknown): Config {
   const raw = parseWith(configSchema, value, 'CONFIG_INVALID');
   const names = Object.keys(raw.clusters);
   if (names.length === 0) throw invalid('clusters', 'there is no cluster');
+  if (raw.temporal?.ui !== undefined) checkUrl(raw.temporal.ui, 'temporal.ui');
   return {
     clusters: Object.fromEntries(
       names.map((name) => {
@@ -46,7 +46,7 @@ export function parseConfig(value: unknown): Config {
         return [name, checkCluster(raw.clusters[name]!, `clusters.${name}`, raw.policies ?? {})];
       }),
     ),
-    reports: raw.reports ?? { dir: DEFAULT_REPORTS_DIR },
+    reports: checkReports(raw.reports, checkUrl),
     api: checkApi(raw.api, names),
     temporal: raw.temporal ?? {},
   };
@@ -98,7 +98,7 @@ function checkNodes(nodes: NodeConfig[], field: string): void {
   });
 }
 
-function checkUrl(url: string, field: string, tlsField: string | undefined): void {
+function checkUrl(url: string, field: string, tlsField?: string): void {
   let parsed: URL;
   try {
     parsed = new URL(url);

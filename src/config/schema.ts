@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Policy } from '../domain/policy.js';
 import { apiSchema } from './api.js';
+import { reportsSchema } from './reports.js';
 
 /** The shape of recovery.yaml. What it cannot say (unique names, URLs, destinations) is in checks.ts. */
 
@@ -109,9 +110,14 @@ const clusterSchema = z.strictObject({
 export const configSchema = z.strictObject({
   clusters: z.record(z.string(), clusterSchema),
   policies: policySchema.optional(),
-  reports: z.strictObject({ dir: text('folder for reports, from the working directory') }).optional(),
+  reports: reportsSchema(secretRef).describe('where reports are kept: `dir` or `s3`').optional(),
   api: apiSchema.describe('the HTTP API, `ch-recover api`').optional(),
-  temporal: z.strictObject({ taskQueue: text('task queue of the workers').optional() }).optional(),
+  temporal: z
+    .strictObject({
+      taskQueue: text('task queue of the workers').optional(),
+      ui: text('address of the Temporal UI, for links').optional(),
+    })
+    .optional(),
 });
 
 export type RawConfig = z.infer<typeof configSchema>;

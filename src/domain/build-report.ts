@@ -11,6 +11,7 @@ import {
   type TableReport,
 } from './report.js';
 import type { RecoveryRequest } from './request.js';
+import { spansOf, type TimedStage } from './timeline.js';
 
 /** How one unit of the plan ended. */
 export interface UnitResult {
@@ -31,6 +32,8 @@ export interface ReportInput {
   plan: Plan | null;
   approvedBy: string;
   results: Map<string, UnitResult>;
+  /** By the same key. */
+  timelines?: Map<string, TimedStage[]>;
   stages: StageReport[];
   fence: Report['fence'];
   /** Milliseconds since the epoch, workflow time. */
@@ -90,7 +93,11 @@ export function buildReport(input: ReportInput): Report {
   const { plan, request } = input;
   const { outcome, problem } = decideOutcome(input);
   const fromBackup = plan?.items.some((item) => item.action === 'restore-from-backup') ?? false;
-  const tables = (plan?.items ?? []).map((item) => tableReport(item, input.results.get(unitKey(item))));
+  const tables = (plan?.items ?? []).map((item) => {
+    const timed = input.timelines?.get(unitKey(item)) ?? [];
+    const timeline = timed.length === 0 ? {} : { timeline: spansOf(timed, input) };
+    return { ...tableReport(item, input.results.get(unitKey(item))), ...timeline };
+  });
   const takenAt = plan?.backup?.takenAt ?? '';
   return {
     schemaVersion: REPORT_SCHEMA_VERSION,

@@ -123,6 +123,10 @@ export const ERRORS = {
     'no worker polls the task queue',
     'start one with `ch-recover worker`, with the same recovery.yaml, TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE',
   ),
+  REPORTS_UNAVAILABLE: transient(
+    'the report store cannot be reached or read',
+    'check `reports` in recovery.yaml; the report of a recovery is also the result of its workflow',
+  ),
   BACKUP_BUSY: transient(
     'clickhouse-backup is busy with another operation',
     'wait for it to end (GET /backup/actions shows it), then `resolve retry`',

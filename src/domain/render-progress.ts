@@ -3,6 +3,10 @@ import type { Progress, UnitProgress } from './messages.js';
 /** Rows in the live table: more would make the details too large for the UI. */
 const MAX_ROWS = 60;
 
+/** The UI's tables have no space between their columns, and break at every other space. */
+const NBSP = '\u00a0';
+const GAP = NBSP + NBSP;
+
 const MARK: Record<UnitProgress['state'], string> = {
   waiting: '·',
   'restore-data': '▶ restore data',
@@ -41,20 +45,20 @@ export function progressToMarkdown(progress: Progress): string {
     progress.problem
       ? `**${progress.problem.code}**: ${cell(progress.problem.message)}. ${cell(progress.problem.hint)}.`
       : '',
-    '| stage | state |\n|---|---|\n' +
+    `| stage | ${GAP}state |\n|:---|:---|\n` +
       progress.stages
         .map(
           (stage) =>
-            `| ${stage.name} | ${stage.finishedAt !== null ? stage.outcome : stage.startedAt !== null ? 'running' : ''} |`,
+            `| ${stage.name} | ${GAP}${stage.finishedAt !== null ? stage.outcome : stage.startedAt !== null ? 'running' : ''} |`,
         )
         .join('\n'),
     units.length === 0
       ? ''
-      : '| table @ shard/replica | state | rows |\n|---|---|---|\n' +
+      : `| table @ shard/replica | ${GAP}state | ${GAP}rows |\n|:---|:---|---:|\n` +
         shown
           .map(
             (unit) =>
-              `| ${cell(unit.label)} | ${MARK[unit.state]}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`,
+              `| ${cell(unit.label)} | ${GAP}${MARK[unit.state].replaceAll(' ', NBSP)}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`,
           )
           .join('\n') +
         (units.length > shown.length ? `\n| … ${units.length - shown.length} more | | |` : ''),

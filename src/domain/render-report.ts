@@ -1,4 +1,5 @@
 import type { Problem } from './errors.js';
+import { rpoVerdict, rtoVerdict, type Verdict } from './objectives.js';
 import { printable } from './render-plan.js';
 import { cell as markdownCell } from './render-progress.js';
 import type { Report, StageReport, TableReport } from './report.js';
@@ -29,13 +30,17 @@ function problemText(problem: Problem): string {
   return `**${problem.code}**: ${cell(problem.message)}\n\nHINT: ${cell(problem.hint)}`;
 }
 
+function objective(verdict: Verdict | null): string {
+  return verdict ? `, objective ${verdict.wanted} s: **${verdict.met ? 'met' : 'missed'}**` : '';
+}
+
 function facts(report: Report): string {
   const { backup, rpo, incident, plan } = report;
   const situations = Object.entries(report.situations).map(([name, count]) => `${count} ${name}`);
   return [
-    `- RTO ${report.rtoSeconds} s (${report.startedAt} to ${report.finishedAt})`,
+    `- RTO ${report.rtoSeconds} s (${report.startedAt} to ${report.finishedAt})${objective(rtoVerdict(report))}`,
     rpo
-      ? `- RPO: restored from ${cell(rpo.restoredFrom)}, ${rpo.ageSeconds} s old when the recovery began`
+      ? `- RPO: restored from ${cell(rpo.restoredFrom)}, ${rpo.ageSeconds} s old when the recovery began${objective(rpoVerdict(report))}`
       : '- RPO: no data came from a backup',
     backup
       ? `- backup: ${cell(`${backup.repository}/${backup.name}`)}${backup.takenAt === '' ? '' : `, taken ${backup.takenAt}`}`

@@ -9,6 +9,7 @@ const problem = z.object({
   field: z.string().optional(),
   objects: z.array(z.string()).optional(),
 });
+const stageName = z.enum(['stop', 'restore-data', 'verify-parts', 'restore-replica', 'validate']);
 const counted = z.number().int().nonnegative().nullable();
 
 /** The report as a schema, for `ch-recover schema report` and for whoever reads one. */
@@ -24,7 +25,7 @@ export const reportSchema = z.object({
   plan: z.object({ hash: z.string(), approvedBy: z.string() }),
   stages: z.array(
     z.object({
-      name: z.enum(['stop', 'restore-data', 'verify-parts', 'restore-replica', 'validate']),
+      name: stageName,
       startedAt: z.string().nullable(),
       finishedAt: z.string().nullable(),
       outcome: z.enum(['done', 'failed', 'skipped', 'not-needed']),
@@ -46,6 +47,10 @@ export const reportSchema = z.object({
       detachedLeft: z.number().int(),
       evidence: z.string(),
       activation: z.string(),
+      timeline: z
+        .array(z.tuple([stageName, z.number(), z.number()]))
+        .describe('stage, from, to; in seconds after startedAt')
+        .optional(),
       problem: problem.optional(),
     }),
   ),
@@ -61,6 +66,7 @@ export const reportSchema = z.object({
   finishedAt: z.string(),
   rtoSeconds: z.number(),
   rpo: z.object({ restoredFrom: z.string(), ageSeconds: z.number() }).nullable(),
+  objectives: z.object({ rtoSeconds: z.number().optional(), rpoSeconds: z.number().optional() }).optional(),
   warnings: z.array(z.string()),
   unrecovered: z.array(z.object({ database: z.string(), table: z.string(), shard: z.string(), reason: z.string() })),
 });

@@ -16,6 +16,15 @@ export interface StageReport {
   outcome: 'done' | 'failed' | 'skipped' | 'not-needed';
 }
 
+/** What recovery.yaml wants of a recovery. */
+export interface Objectives {
+  rtoSeconds?: number;
+  rpoSeconds?: number;
+}
+
+/** A table was in a stage from … to …, in seconds after the recovery's `startedAt`. Short: there may be thousands. */
+export type StageSpan = [stage: StageName, from: number, to: number];
+
 export interface TableReport {
   database: string;
   table: string;
@@ -32,6 +41,8 @@ export interface TableReport {
   /** How sure the comparison is: part hashes, contents, or only what a plain backup carries. */
   evidence: string;
   activation: string;
+  /** In order; a stage comes again where the table was tried again. Absent in reports of before 0.3. */
+  timeline?: StageSpan[];
   problem?: Problem;
 }
 
@@ -54,6 +65,7 @@ export interface Report {
   rtoSeconds: number;
   /** What may be missing since the backup. Null where no data came from a backup. */
   rpo: { restoredFrom: string; ageSeconds: number } | null;
+  objectives?: Objectives;
   warnings: string[];
   unrecovered: { database: string; table: string; shard: string; reason: string }[];
 }

@@ -21,6 +21,14 @@ export async function connect(): Promise<{ client: Client; close(): Promise<void
   }
 }
 
+/** Where the UI of the Temporal server probably is: Temporal Cloud's, else that of a development server. */
+export function likelyUi(): string {
+  const address = profile().connectionOptions.address ?? '127.0.0.1:7233';
+  const [, host = '127.0.0.1', port = '7233'] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+  if (/\.(tmprl\.cloud|api\.temporal\.io)$/.test(host)) return 'https://cloud.temporal.io';
+  return `http://${host}:${Number(port) + 1_000}`;
+}
+
 function profile(): ReturnType<typeof loadClientConnectConfig> {
   try {
     return loadClientConnectConfig();

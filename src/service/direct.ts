@@ -1,6 +1,7 @@
 import type { ApiConfig } from '../config/api.js';
 import type { Plan } from '../domain/plan.js';
 import type { RecoveryRequest } from '../domain/request.js';
+import type { ReportArchive } from './archive.js';
 
 export interface DoctorCheck {
   name: string;
@@ -55,6 +56,9 @@ export interface DirectActions {
   /** Of recovery.yaml. */
   clusters: readonly string[];
   api: ApiConfig;
+  reports: ReportArchive;
+  /** Address of the Temporal UI; undefined where the file does not say. */
+  ui: string | undefined;
   log: Log;
   close(): Promise<void>;
 }

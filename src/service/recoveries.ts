@@ -14,10 +14,12 @@ import {
 } from '../domain/messages.js';
 import type { Plan } from '../domain/plan.js';
 import type { Report } from '../domain/report.js';
+import { isTemplate } from '../domain/template.js';
 import { progressOfReport } from './progress-of-report.js';
 import { OnceStarter, type IdempotencyKey } from './once.js';
 import { RunFinder, type FoundRun } from './runs.js';
 import { startBackup, startRecovery, type Started } from './start.js';
+import { makeTemplate, type Template } from './template.js';
 import { noWorker, toRecoveryError, translated } from './temporal-errors.js';
 import { pollers, silenceOf } from './workers.js';
 
@@ -69,6 +71,12 @@ export class Recoveries {
   /** Newest first. */
   list(wanted: { open: boolean; limit: number; matches: (run: FoundRun) => boolean }): Promise<FoundRun[]> {
     return this.finder.list(wanted);
+  }
+
+  /** Leaves a run from which the form of the Temporal UI pre-fills. Throws WORKER_UNAVAILABLE and leaves none. */
+  template(request: unknown, taskQueue: string): Promise<Template> {
+    const order = { value: request, taskQueue, timeoutMs: this.answerTimeoutMs };
+    return makeTemplate(this.client, order, (id) => this.silence(id));
   }
 
   startBackup(request: unknown, taskQueue: string): Promise<Started> {
@@ -185,13 +193,15 @@ export class Recoveries {
   /** Whether it is there, a recovery, and closed: a signal to another workflow would be accepted and do nothing. */
   private async look(id: string): Promise<{ closed: boolean; status: string }> {
     if (id === '') throw new RecoveryError('INPUT_INVALID', 'the id is empty', { field: 'id' });
-    const { type, status } = await translated(() =>
+    const { type, status, memo } = await translated(() =>
       this.client.withDeadline(Date.now() + this.answerTimeoutMs, () => this.handle(id).describe()),
     ).catch((error: unknown) => {
       throw error instanceof RecoveryError && error.code === 'WORKFLOW_UNKNOWN' ? unknown(id) : error;
     });
     if (type !== WORKFLOWS.recover)
       throw new RecoveryError('WORKFLOW_UNKNOWN', `workflow ${id} is not a recovery but ${type}`);
+    if (isTemplate(memo))
+      throw new RecoveryError('WORKFLOW_UNKNOWN', `workflow ${id} is not a recovery but a template`);
     return { closed: CLOSED.has(status.name), status: status.name };
   }
 

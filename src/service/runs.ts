@@ -3,6 +3,7 @@ import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-wor
 import { RecoveryError } from '../domain/errors.js';
 import { WORKFLOWS } from '../domain/messages.js';
 import { parseRequest, type RecoveryRequest } from '../domain/request.js';
+import { isTemplate } from '../domain/template.js';
 import { translated } from './temporal-errors.js';
 
 /** A recovery as Temporal knows it, without a worker. */
@@ -45,7 +46,7 @@ export class RunFinder {
     const info = await this.inTime(() => this.client.workflow.getHandle(id).describe()).catch((error: unknown) => {
       throw error instanceof RecoveryError && error.code === 'WORKFLOW_UNKNOWN' ? unknown : error;
     });
-    if (info.type !== WORKFLOWS.recover) throw unknown;
+    if (info.type !== WORKFLOWS.recover || isTemplate(info.memo)) throw unknown;
     return this.runOf(info);
   }
 
@@ -65,6 +66,7 @@ export class RunFinder {
       let seen = 0;
       for await (const info of this.client.workflow.list({ query, pageSize: 100 })) {
         if (found.length >= limit || ++seen > MAX_RUNS) break;
+        if (isTemplate(info.memo)) continue;
         const run = await this.runOf(info);
         if (matches(run)) found.push(run);
       }

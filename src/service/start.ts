@@ -99,6 +99,6 @@ export function sha256(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('hex');
 }
 
-function timestamp(): string {
+export function timestamp(): string {
   return `${new Date().toISOString().slice(0, 23).replace(/[:.]/g, '-')}-${Math.random().toString(36).slice(2, 6)}`;
 }

@@ -6,6 +6,7 @@ import {
   getExternalWorkflowHandle,
   ParentClosePolicy,
   proxyActivities,
+  setCurrentDetails,
   startChild,
   upsertSearchAttributes,
   workflowInfo,
@@ -13,6 +14,7 @@ import {
 import {
   defineSearchAttributeKey,
   SearchAttributeType,
+  type SearchAttributeUpdatePair,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
 import type { Activities } from '../activities/index.js';
@@ -23,6 +25,7 @@ import { nothingToDo, workOf, type Plan } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import type { Report } from '../domain/report.js';
 import { parseRequest, type RecoveryRequest } from '../domain/request.js';
+import { isTemplate, TEMPLATE_DETAILS } from '../domain/template.js';
 import type { NodeRef } from '../domain/topology.js';
 import { asFailure, isBadInput, problemOf } from './failures.js';
 import { clusterLock } from './lock.js';
@@ -47,6 +50,8 @@ const settings = proxyActivities<Activities>({ startToCloseTimeout: '5 seconds',
  */
 export async function recoverCluster(input: unknown): Promise<Report> {
   const request = parse(input);
+  // Not in the type: nobody who asks for a recovery gets a template.
+  if (isTemplate(workflowInfo().memo)) return (await leaveTemplate(request)) as never;
   // First, so that questions and decisions find somebody to answer from the beginning.
   const state = new RecoveryState(workflowInfo().workflowId, request.cluster);
   const { policy, nodes, searchAttributes } = await settings
@@ -61,12 +66,29 @@ export async function recoverCluster(input: unknown): Promise<Report> {
   return report;
 }
 
+/** Reads the configuration, so that a form for a cluster that is not there is not left. */
+async function leaveTemplate({ cluster }: RecoveryRequest): Promise<null> {
+  setCurrentDetails(TEMPLATE_DETAILS);
+  await settings.getPolicy({ cluster }).catch((error: unknown) => {
+    throw asFailure(problemOf(error));
+  });
+  return null;
+}
+
 function parse(input: unknown): RecoveryRequest {
   try {
     return parseRequest(input);
   } catch (error) {
     throw asFailure(problemOf(error));
   }
+}
+
+/** A run that was started in the UI like one that has ended begins with that one's stage and outcome: it has none yet. */
+function staleAttributes(): SearchAttributeUpdatePair[] {
+  return [SEARCH_ATTRIBUTES.stage, SEARCH_ATTRIBUTES.outcome]
+    .map((name) => defineSearchAttributeKey(name, SearchAttributeType.KEYWORD))
+    .filter((key) => workflowInfo().typedSearchAttributes.get(key) !== undefined)
+    .map((key) => ({ key, value: null }));
 }
 
 /** Waits for all, also when one fails: a fence cannot be lifted under an activity that still runs. Throws the first failure. */
@@ -108,6 +130,7 @@ class Recovery {
           key: defineSearchAttributeKey(SEARCH_ATTRIBUTES.cluster, SearchAttributeType.KEYWORD),
           value: request.cluster,
         },
+        ...staleAttributes(),
       ]);
   }
 
@@ -336,6 +359,7 @@ class Recovery {
         plan: this.state.plan,
         approvedBy: this.approvedBy,
         results: this.state.results,
+        timelines: this.state.timelines,
         stages: this.state.stages,
         fence: this.fence,
         startedAt: this.startedAt,

@@ -25,6 +25,7 @@ import { compilePattern } from '../domain/names.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import { progressToMarkdown } from '../domain/render-progress.js';
 import type { Report, StageName } from '../domain/report.js';
+import { moved, type TimedStage } from '../domain/timeline.js';
 import { asFailure } from './failures.js';
 
 export const approveUpdate = defineUpdate<string, [Approval]>(UPDATES.approve);
@@ -54,6 +55,8 @@ export class RecoveryState {
   private readonly failedIn = new Map<string, StageName>();
   readonly stages = emptyStages();
   readonly results = new Map<string, UnitResult>();
+  /** When each table was in which stage. */
+  readonly timelines = new Map<string, TimedStage[]>();
   /** Keys of tables that were made beside their place and are in it now. */
   readonly promoted = new Set<string>();
   /** What the replica that goes first had in its clone, by table and shard. */
@@ -191,6 +194,8 @@ export class RecoveryState {
       activation: '',
     };
     this.results.set(unitKey(item), { ...before, ...change });
+    if (change.state !== undefined)
+      this.timelines.set(unitKey(item), moved(this.timelines.get(unitKey(item)) ?? [], change.state, Date.now()));
     this.publish();
   }
 

@@ -93,7 +93,7 @@ describe('a good configuration', () => {
       kind: 'native',
       to: { engine: 'Disk', disk: 'backups', path: '{cluster}/{shard}/{name}' },
     });
-    expect(config.reports.dir).toBe('./recovery-reports');
+    expect(config.reports).toEqual({ dir: './recovery-reports' });
   });
 
   it("lets a cluster's policies override those at the top, which override the defaults", () => {

@@ -72,6 +72,7 @@ async function withApi(options: Partial<FakesOptions>, body: (api: Api) => Promi
       recoveries: new Recoveries(scene.client),
       taskQueue: scene.taskQueue,
       clusters: [cluster, OTHER],
+      reports: { load: async () => null, plan: async () => null },
       api: {
         listen: { host: '127.0.0.1', port: 0 },
         tokens: [

@@ -1076,9 +1076,11 @@ describe.each([
           { label: 'db.a @ 01/r1', state: 'verify-parts' },
           { label: 'db.b @ 01/r1', state: 'waiting' },
         ]);
-        expect(await details()).toContain('| table @ shard/replica | state | rows |\n|---|---|---|\n');
-        expect(await details()).toContain('| db.a @ 01/r1 | ▶ verify parts |  |');
-        expect(await details()).toContain('| stop | done |');
+        expect(await details()).toContain(
+          '| table @ shard/replica | \u00a0\u00a0state | \u00a0\u00a0rows |\n|:---|:---|---:|\n',
+        );
+        expect(await details()).toContain('| db.a @ 01/r1 | \u00a0\u00a0▶\u00a0verify\u00a0parts |  |');
+        expect(await details()).toContain('| stop | \u00a0\u00a0done |');
         expect(await handle.query<Report | null>(QUERIES.report)).toBeNull();
 
         held.release();
@@ -1086,7 +1088,7 @@ describe.each([
         expect(await handle.query<Report>(QUERIES.report)).toEqual(report);
         expect(await progressOf(handle)).toMatchObject({ phase: 'closed', outcome: 'succeeded' });
         expect(await details()).toContain(`**${cluster}: succeeded** — 2 of 2 tables done, 0 failed`);
-        expect(await details()).toContain('| db.a @ 01/r1 | ✔ done | 10 |');
+        expect(await details()).toContain('| db.a @ 01/r1 | \u00a0\u00a0✔\u00a0done | 10 |');
       });
     });
 

@@ -1,49 +1,51 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { RecoveryError } from '../../domain/errors.js';
-import type { Report } from '../../domain/report.js';
 import type { ReportStore } from '../../ports.js';
+import { documentsOf, parseReport, planDocument, planName, reportName } from './documents.js';
 
-/** A file name has 255 bytes; the suffixes need some. */
-const MAX_FILE_STEM = 200;
-
-/** Reports as files: `<id>.json` for programs and, written last, `<id>.md` for people, whose path `save` returns. */
-export function createFileReportStore(dir: string, renderMarkdown: (report: Report) => string): ReportStore {
+/** Reports as files of a folder: `<id>.json`, `<id>.html` and `<id>.md`, whose path `save` returns; plans below `plans/`. */
+export function createFileReportStore(dir: string): ReportStore {
   const root = resolve(dir);
+  const plan = (hash: string) => readIfThere(join(root, planName(hash)));
   return {
     save: async (id, report) => {
-      const stem = fileStem(id);
-      await mkdir(root, { recursive: true });
-      await writeAtomically(root, `${stem}.json`, `${JSON.stringify(report, null, 2)}\n`);
-      return writeAtomically(root, `${stem}.md`, renderMarkdown(report));
+      // The page is complete without: a plan that cannot be read must not cost the report.
+      const text = report.plan.hash === '' ? null : await plan(report.plan.hash).catch(() => null);
+      let path = '';
+      for (const document of documentsOf(id, report, text))
+        path = await writeAtomically(root, document.name, document.text);
+      return path;
     },
+    load: async (id) => {
+      const text = await readIfThere(join(root, reportName(id)));
+      return text === null ? null : parseReport(id, text);
+    },
+    savePlan: async (hash, text) => {
+      const document = planDocument(hash, text);
+      await writeAtomically(join(root, dirname(document.name)), basename(document.name), document.text);
+    },
+    plan,
   };
 }
 
-/** Workflow ids have slashes and what people type; two ids never share a file. */
-function fileStem(id: string): string {
-  // encodeURIComponent leaves dots and the star, so `..` and hidden files must be taken care of.
-  const stem = encoded(id).replace(/^\./, '%2E').replaceAll('*', '%2A');
-  if (stem.length <= MAX_FILE_STEM) return stem;
-  const digest = createHash('sha256').update(id).digest('hex').slice(0, 32);
-  return `${stem.slice(0, MAX_FILE_STEM - 33)}-${digest}`;
-}
-
-function encoded(id: string): string {
+async function readIfThere(path: string): Promise<string | null> {
   try {
-    if (id !== '') return encodeURIComponent(id);
-  } catch {
-    // half of a surrogate pair
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return null;
+    throw new RecoveryError('REPORTS_UNAVAILABLE', `${path} cannot be read (${code ?? 'error'})`);
   }
-  throw new RecoveryError('INPUT_INVALID', 'the id of a report is not valid text', { field: 'id' });
 }
 
 /** A reader sees the old file or the whole new one. A link in the place of the file is replaced, not followed. */
-async function writeAtomically(root: string, name: string, text: string): Promise<string> {
-  const path = join(root, name);
-  if (dirname(path) !== root) throw new RecoveryError('INTERNAL', 'a report would be outside its folder');
-  const temporary = join(root, `.${randomUUID()}.tmp`);
+async function writeAtomically(folder: string, name: string, text: string): Promise<string> {
+  const path = join(folder, name);
+  if (dirname(path) !== folder) throw new RecoveryError('INTERNAL', 'a report would be outside its folder');
+  await mkdir(folder, { recursive: true });
+  const temporary = join(folder, `.${randomUUID()}.tmp`);
   try {
     const file = await open(temporary, 'wx');
     try {

@@ -15,6 +15,7 @@ import { addResolve } from './commands/resolve.js';
 import { addSchema } from './commands/schema.js';
 import { addStart } from './commands/start.js';
 import { addStatus } from './commands/status.js';
+import { addTemplate } from './commands/template.js';
 import { addUnfence } from './commands/unfence.js';
 import { addWatch } from './commands/watch.js';
 import { addWorker } from './commands/worker.js';
@@ -32,6 +33,7 @@ const COMMANDS: readonly ((define: Define) => void)[] = [
   addDoctor,
   addPlan,
   addStart,
+  addTemplate,
   addStatus,
   addWatch,
   addApprove,

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { AlertMapping } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
 import { parseWith } from '../../domain/request.js';
+import type { ReportArchive } from '../../service/archive.js';
 import type { Log } from '../../service/direct.js';
 import type { FoundRun, RecoveryService } from '../../service/recoveries.js';
 import { rolesWith, type Authenticate, type Caller, type Permission } from './auth.js';
@@ -15,6 +16,7 @@ import { problemSchema } from './schemas.js';
 export interface ApiParts {
   recoveries: RecoveryService;
   taskQueue: string;
+  reports: ReportArchive;
   /** Names in recovery.yaml. */
   clusters: readonly string[];
   alertmanager: AlertMapping | null;
@@ -137,11 +139,14 @@ const MAX_ID_BYTES = 1_000;
 
 /** The run, where it is there for this caller: one of another cluster is answered as one that does not exist. */
 export async function visibleRun({ recoveries }: ApiParts, caller: Caller, id: string): Promise<FoundRun> {
-  const unknown = () => new RecoveryError('WORKFLOW_UNKNOWN', `there is no such recovery: ${id.slice(0, 300)}`);
-  if (Buffer.byteLength(id) > MAX_ID_BYTES) throw unknown();
+  if (Buffer.byteLength(id) > MAX_ID_BYTES) throw unknownRun(id);
   const run = await recoveries.find(id);
-  if (!caller.sees(run.request?.cluster ?? null)) throw unknown();
+  if (!caller.sees(run.request?.cluster ?? null)) throw unknownRun(id);
   return run;
+}
+
+export function unknownRun(id: string): RecoveryError {
+  return new RecoveryError('WORKFLOW_UNKNOWN', `there is no such recovery: ${id.slice(0, 300)}`);
 }
 
 /** Throws CLUSTER_UNKNOWN, in the same words for one that is not there and one that is not the caller's. */

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Address, ApiConfig } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
+import type { ReportArchive } from '../../service/archive.js';
 import type { Log } from '../../service/direct.js';
 import type { RecoveryService } from '../../service/recoveries.js';
 import { createApi } from './app.js';
@@ -21,6 +22,7 @@ export interface ServeOptions {
   recoveries: RecoveryService;
   taskQueue: string;
   clusters: readonly string[];
+  reports: ReportArchive;
   api: ApiConfig;
   /** Serve without tokens; on a loopback address only. */
   insecure: boolean;
@@ -31,10 +33,10 @@ export interface ServeOptions {
 
 /** Listens; `stop` ends event streams, waits for what is under way and closes. */
 export async function serveApi(options: ServeOptions): Promise<{ url: string; stop(): Promise<void> }> {
-  const { api, recoveries, taskQueue, clusters, log } = options;
+  const { api, recoveries, taskQueue, clusters, reports, log } = options;
   const { listen, alertmanager } = api;
   const authenticate = authenticationOf(options);
-  const app = createApi({ recoveries, taskQueue, clusters, alertmanager, authenticate, log });
+  const app = createApi({ recoveries, taskQueue, clusters, reports, alertmanager, authenticate, log });
   const server = createAdaptorServer({
     fetch: app.fetch,
     createServer,

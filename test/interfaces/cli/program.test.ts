@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { problem, RecoveryError, type Problem } from '../../../src/domain/errors.js';
 import type { Progress } from '../../../src/domain/messages.js';
@@ -107,7 +108,8 @@ describe('bad usage and bad input: exit 2, nothing opened, nothing sent', () => 
     ['two hashes', ['approve', 'r-1', HASH, '--plan', 'b'.repeat(64)], 'plan'],
     ['unknown action', ['resolve', 'r-1', 'ignore'], 'action'],
     ['pattern of resolve', ['resolve', 'r-1', 'skip', '--tables', 'orders'], 'tables.0'],
-    ['unknown format', ['report', 'r-1', '--format', 'html'], 'format'],
+    ['unknown format', ['report', 'r-1', '--format', 'pdf'], 'format'],
+    ['a UI that is no address', ['template', '--cluster', 'prod', '--ui', 'javascript:x'], 'ui'],
     ['bad address', ['api', '--listen', '8080'], 'listen'],
     ['unknown schema', ['schema', 'toString'], 'what'],
   ])('%s', async (_name, line, field) => {
@@ -363,6 +365,75 @@ describe('the other commands', () => {
     expect(text).toMatchObject({ exitCode, opened: 0, stdout: `${ok ? '✔' : '✖'} a: x\\u001b[2J\n` });
     const json = (await run(['unfence', '--cluster', 'prod', '--json'], { direct })).stdout;
     expect(JSON.parse(json)).toEqual(unfence);
+  });
+
+  describe('report', () => {
+    const unknown = () => Promise.reject(new RecoveryError('WORKFLOW_UNKNOWN', 'there is no such workflow: r-1'));
+
+    it('as HTML, with the stored plan, to a file', async () => {
+      const out = join(mkdtempSync(join(tmpdir(), 'tcr-report-')), 'r.html');
+      const reports = {
+        load: unknown,
+        plan: async (hash: string) => (hash === HASH ? 'SYSTEM RESTORE REPLICA' : null),
+      };
+      const service = { report: async () => report('failed') };
+      const answer = await run(['report', 'r-1', '--format', 'html', '--out', out], { service, direct: { reports } });
+      expect(answer).toMatchObject({ exitCode: 1, stdout: `wrote ${out}\n` });
+      const page = readFileSync(out, 'utf8');
+      expect(page).toContain('<title>prod: failed</title>');
+      expect(page).toContain('SYSTEM RESTORE REPLICA');
+      rmSync(dirname(out), { recursive: true });
+      const refused = await run(['report', 'r-1', '--out', out], { service });
+      expect(refused).toMatchObject({
+        exitCode: 2,
+        stderr: expect.stringContaining('cannot be written (ENOENT)') as string,
+      });
+    });
+
+    it('from the store where Temporal has forgotten the run', async () => {
+      const load = vi.fn(async (id: string) => (id === 'r-1' ? report('succeeded') : null));
+      const direct = { reports: { load, plan: unknown } };
+      const answer = await run(['report', 'r-1', '--json'], { service: { report: unknown }, direct });
+      expect({ code: answer.exitCode, report: JSON.parse(answer.stdout) as Report }).toEqual({
+        code: 0,
+        report: report('succeeded'),
+      });
+      const other = await run(['report', 'r-2', '--json'], { service: { report: unknown }, direct });
+      expect({ code: other.exitCode, error: errorIn(other.stdout).code }).toEqual({
+        code: 2,
+        error: 'WORKFLOW_UNKNOWN',
+      });
+    });
+  });
+
+  describe('template', () => {
+    const left = { id: 't-1', runId: 'run', namespace: 'default', workflowType: 'recoverCluster', taskQueue: 'q' };
+    const path = '/namespaces/default/workflows/start-workflow?runId=run&workflowType=recoverCluster&taskQueue=q';
+
+    it('prints the link; the UI is the one that is named, then the one of recovery.yaml', async () => {
+      const template = vi.fn(async () => left);
+      const line = ['template', '--cluster', 'prod', '--backup', 'latest', '--tables', 'a.*'];
+      const configured = await run(line, { service: { template }, direct: { ui: 'https://ui.internal' } });
+      expect(configured).toMatchObject({ exitCode: 0, stderr: '' });
+      expect(configured.stdout.split('\n')[1]).toBe(`https://ui.internal${path}`);
+      expect(template.mock.lastCall).toEqual([{ cluster: 'prod', backup: 'latest', tables: ['a.*'] }, 'q']);
+      const named = await run([...line, '--ui', 'http://ui:1/', '--json'], { service: { template } });
+      expect(JSON.parse(named.stdout)).toEqual({ ...left, url: `http://ui:1${path}` });
+    });
+
+    it.each([
+      ['127.0.0.1:7233', 'http://127.0.0.1:8233'],
+      ['temporal.internal:7300', 'http://temporal.internal:8300'],
+      ['dr.a1b2c.tmprl.cloud:7233', 'https://cloud.temporal.io'],
+    ])('without either, what %s suggests, and that it is a guess', async (address, ui) => {
+      vi.stubEnv('TEMPORAL_ADDRESS', address);
+      const answer = await run(['template', '--cluster', 'prod'], {
+        service: { template: async () => left },
+        direct: { ui: undefined },
+      });
+      expect(answer.stdout).toContain(`\n${ui}/namespaces/`);
+      expect(answer.stderr).toContain('guessed');
+    });
   });
 
   it('schema prints one, or all three', async () => {

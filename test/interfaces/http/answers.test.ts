@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { problem, RecoveryError } from '../../../src/domain/errors.js';
 import type { Progress } from '../../../src/domain/messages.js';
 import type { Report } from '../../../src/domain/report.js';
+import { reportOf } from '../../domain/reports.js';
 import { api, foundRun, HASH, problemIn } from './bench.js';
 
 const plan = {
@@ -116,16 +117,31 @@ describe('reading', () => {
   it.each([
     [undefined, 'application/json', JSON.stringify(report)],
     ['*/*', 'application/json', JSON.stringify(report)],
-    ['text/html, text/markdown;q=0.9', 'text/markdown', '# prod: succeeded'],
+    ['text/html;q=0.8, text/markdown;q=0.9', 'text/markdown', '# prod: succeeded'],
+    ['text/html,application/xhtml+xml,*/*;q=0.8', 'text/html', '<!doctype html>'],
   ])('report for Accept %s is %s', async (accept, type, begin) => {
-    const whole = { ...report, situations: {}, plan: { hash: HASH, approvedBy: '' }, stages: [], tables: [] };
-    const rest = { keeperState: [], warnings: [], unrecovered: [], rpo: null };
-    const complete = type === 'application/json' ? report : ({ ...whole, ...rest } as unknown as Report);
-    const { ask } = api({ find: completed, report: async () => complete });
+    const complete = type === 'application/json' ? report : reportOf();
+    const { ask } = api({ find: completed, report: async () => complete, plan: async () => plan });
     const answer = await ask('/v1/recoveries/r-1/report', { as: 'viewer', headers: accept ? { accept } : {} });
     expect(answer.headers.get('content-type')).toBe(`${type}; charset=utf-8`);
     expect(answer.headers.get('x-content-type-options')).toBe('nosniff');
     expect(answer.text.startsWith(begin)).toBe(true);
+  });
+
+  it('report of one that Temporal has forgotten: the stored one, for those who may see its cluster', async () => {
+    const load = async (id: string) => (id.startsWith('old') ? reportOf({ recoveryId: id, cluster: 'prod' }) : null);
+    const { ask } = api({}, { reports: { load, plan: async () => 'SYSTEM RESTORE REPLICA `a`.`b`' } });
+    const page = await ask('/v1/recoveries/old-1/report', { as: 'viewer', headers: { accept: 'text/html' } });
+    expect(page.status).toBe(200);
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(page.text).toContain('SYSTEM RESTORE REPLICA &#96;a&#96;');
+    const [hidden, absent] = await Promise.all([
+      ask('/v1/recoveries/old-1/report', { as: 'stranger' }),
+      ask('/v1/recoveries/new-1/report', { as: 'stranger' }),
+    ]);
+    expect([hidden.status, absent.status]).toEqual([404, 404]);
+    const same = (text: string) => ({ ...problemIn(text), instance: '', detail: problemIn(text).detail.slice(0, 27) });
+    expect(same(hidden.text)).toEqual(same(absent.text));
   });
 
   it('report of one that runs, and of one that failed without', async () => {

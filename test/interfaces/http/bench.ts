@@ -6,6 +6,7 @@ import { createApi } from '../../../src/interfaces/http/app.js';
 import { authenticateTokens } from '../../../src/interfaces/http/auth.js';
 import type { Limits } from '../../../src/interfaces/http/limits.js';
 import type { ProblemDetails } from '../../../src/interfaces/http/problem.js';
+import type { ReportArchive } from '../../../src/service/archive.js';
 import type { FoundRun, RecoveryService } from '../../../src/service/recoveries.js';
 
 export const HASH = 'a'.repeat(64);
@@ -51,10 +52,16 @@ export interface Sent {
   method?: string;
 }
 
+export const NO_REPORTS: ReportArchive = { load: async () => null, plan: async () => null };
+
 /** The API on a service of which only what is given may be called; `find` knows the run r-1 of the cluster prod. */
 export function api(
   service: Partial<RecoveryService> = {},
-  { limits, alertmanager = null }: { limits?: Partial<Limits>; alertmanager?: AlertMapping | null } = {},
+  {
+    limits,
+    alertmanager = null,
+    reports = NO_REPORTS,
+  }: { limits?: Partial<Limits>; alertmanager?: AlertMapping | null; reports?: ReportArchive } = {},
 ) {
   const find = vi.fn(async (id: string) => {
     if (id === 'r-1') return foundRun();
@@ -77,6 +84,7 @@ export function api(
   const app = createApi({
     recoveries,
     taskQueue: 'q',
+    reports,
     clusters: ['prod', 'test'],
     alertmanager,
     authenticate: authenticateTokens(TOKENS),

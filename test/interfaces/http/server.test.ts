@@ -5,7 +5,7 @@ import { authenticateNobody } from '../../../src/interfaces/http/auth.js';
 import { RateLimit } from '../../../src/interfaces/http/limits.js';
 import { serveApi, type ServeOptions } from '../../../src/interfaces/http/server.js';
 import type { RecoveryService } from '../../../src/service/recoveries.js';
-import { foundRun, TOKENS, tokenOf } from './bench.js';
+import { foundRun, TOKENS, tokenOf, NO_REPORTS } from './bench.js';
 
 const stops: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -25,6 +25,7 @@ async function serve(change: Partial<ServeOptions> = {}, recoveries: Partial<Rec
     recoveries: recoveries as RecoveryService,
     taskQueue: 'q',
     clusters: ['prod'],
+    reports: NO_REPORTS,
     api: config(),
     insecure: false,
     log: { info: () => undefined, warn: () => undefined },

@@ -2,11 +2,14 @@ import { accepts } from 'hono/accepts';
 import { z } from 'zod';
 import { RecoveryError } from '../../../domain/errors.js';
 import { planToText } from '../../../domain/render-plan.js';
+import { reportToHtml } from '../../../domain/render-html.js';
 import { reportToMarkdown } from '../../../domain/render-report.js';
 import type { Report } from '../../../domain/report.js';
 import { reportSchema } from '../../../domain/report-schema.js';
 import { requestSchema } from '../../../domain/request.js';
-import { json, mustSeeCluster, visibleRun, type ApiParts, type Define } from '../endpoint.js';
+import { planTextOf, storedUnlessKnown } from '../../../service/archive.js';
+import type { Caller } from '../auth.js';
+import { json, mustSeeCluster, unknownRun, visibleRun, type ApiParts, type Define } from '../endpoint.js';
 import { planSchema, runSchema, startedSchema, stateSchema } from '../schemas.js';
 import { stateOf, viewOf, urlOf } from '../views.js';
 
@@ -16,13 +19,15 @@ const headers = z.object({
 });
 
 /** By media type; the first is the answer to whoever does not say. */
-const REPORTS: Record<string, (report: Report) => string> = {
+const REPORTS: Record<string, (report: Report, plan: () => Promise<string | null>) => string | Promise<string>> = {
   'application/json': (report) => JSON.stringify(report),
-  'text/markdown': reportToMarkdown,
+  'text/markdown': (report) => reportToMarkdown(report),
+  'text/html': async (report, plan) => reportToHtml(report, await plan()),
 };
 
 export function addRecoveries(define: Define, parts: ApiParts): void {
   const { recoveries, taskQueue } = parts;
+  const archive = async () => parts.reports;
 
   define({
     method: 'post',
@@ -116,29 +121,34 @@ export function addRecoveries(define: Define, parts: ApiParts): void {
     answers: {
       200: {
         description: 'the report',
-        content: { 'application/json': { schema: reportSchema }, 'text/markdown': {} },
+        content: { 'application/json': { schema: reportSchema }, 'text/markdown': {}, 'text/html': {} },
       },
       409: { description: 'it runs, or it ended without a report' },
     },
     handle: async ({ caller, id, context }) => {
-      const { status } = await visibleRun(parts, caller, id);
-      if (status === 'running') throw new RecoveryError('NOT_YET', 'the recovery runs; its report comes at its end');
-      if (status !== 'completed') {
-        const { problem } = await stateOf(recoveries, id);
-        throw new RecoveryError(
-          'RECOVERY_ENDED',
-          `the recovery ${status}, without a report: ${problem?.message ?? ''}`,
-        );
-      }
+      const report = await storedUnlessKnown(() => reportOf(parts, caller, id), archive, id);
+      // A stored one has not been looked at yet: to another cluster's token it does not exist.
+      if (!caller.sees(report.cluster)) throw unknownRun(id);
       const type = accepts(context, {
         header: 'Accept',
         supports: Object.keys(REPORTS),
         default: 'application/json',
       });
       const render = REPORTS[type] ?? JSON.stringify;
-      return context.body(render(await recoveries.report(id)), 200, { 'Content-Type': `${type}; charset=utf-8` });
+      const plan = () => planTextOf(report, recoveries, archive);
+      return context.body(await render(report, plan), 200, { 'Content-Type': `${type}; charset=utf-8` });
     },
   });
+}
+
+/** Throws NOT_YET, or RECOVERY_ENDED where there will never be one. */
+async function reportOf(parts: ApiParts, caller: Caller, id: string): Promise<Report> {
+  const { recoveries } = parts;
+  const { status } = await visibleRun(parts, caller, id);
+  if (status === 'running') throw new RecoveryError('NOT_YET', 'the recovery runs; its report comes at its end');
+  if (status === 'completed') return recoveries.report(id);
+  const { problem } = await stateOf(recoveries, id);
+  throw new RecoveryError('RECOVERY_ENDED', `the recovery ${status}, without a report: ${problem?.message ?? ''}`);
 }
 
 function idempotencyKey(value: string | undefined): string | undefined {
