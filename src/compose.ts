@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-backup.js';
 import { createNativeRepository } from './adapters/backups/native.js';
 import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
 import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
+import { createFileDrillStore } from './adapters/reports/drill-store.js';
 import { createFileReportStore } from './adapters/reports/file-store.js';
 import type { BackupConfig, ClusterConfig, Config } from './config/checks.js';
 import type { NodeConfig } from './config/schema.js';
@@ -18,6 +20,8 @@ export interface ComposeOptions {
   searchAttributes?: boolean;
   /** Text of `<id>.md`. @default the report's JSON in a code block */
   renderMarkdown?: (report: Report) => string;
+  /** How drills find out that they have to step aside. @default not known: no drill runs there */
+  recoveryOn?: Ports['recoveryOn'];
 }
 
 export interface ClosablePorts extends Ports {
@@ -28,7 +32,7 @@ export interface ClosablePorts extends Ports {
 /** The composition root: wires the adapters to what the configuration names. Nothing connects before its first use. */
 export function createPorts(
   config: Config,
-  { log, searchAttributes = false, renderMarkdown = asCodeBlock }: ComposeOptions,
+  { log, searchAttributes = false, renderMarkdown = asCodeBlock, recoveryOn = unknownRecovery }: ComposeOptions,
 ): ClosablePorts {
   const clusters = new Map<string, Wired>();
   return {
@@ -45,6 +49,8 @@ export function createPorts(
     },
     clusterNames: () => Object.keys(config.clusters),
     reports: createFileReportStore(config.reports.dir, renderMarkdown),
+    drills: createFileDrillStore(join(config.reports.dir, 'drills')),
+    recoveryOn,
     searchAttributes,
     sha256: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
     log,
@@ -78,6 +84,9 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
       return node;
     },
     keeper,
+    keeperChroot: config.keeper.chroot ?? '',
+    scratch: config.scratch,
+    drill: config.drill,
     repositories: Object.entries(config.backups).map(([repository, backup]) =>
       createRepository(repository, backup, name, log),
     ),
@@ -129,6 +138,10 @@ function readCertificate(path: string): string {
       `the certificate ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
     );
   }
+}
+
+async function unknownRecovery(): Promise<never> {
+  throw new RecoveryError('INTERNAL', 'only a worker knows which recoveries run');
 }
 
 function asCodeBlock(report: Report): string {

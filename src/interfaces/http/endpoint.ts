@@ -4,7 +4,8 @@ import { z } from 'zod';
 import type { AlertMapping } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
 import { parseWith } from '../../domain/request.js';
-import type { Log } from '../../service/direct.js';
+import type { DirectActions, Log } from '../../service/direct.js';
+import type { DrillService } from '../../service/drills.js';
 import type { FoundRun, RecoveryService } from '../../service/recoveries.js';
 import { rolesWith, type Authenticate, type Caller, type Permission } from './auth.js';
 import { readJson } from './body.js';
@@ -14,6 +15,8 @@ import { problemSchema } from './schemas.js';
 /** What endpoints ask of the rest. */
 export interface ApiParts {
   recoveries: RecoveryService;
+  drills: DrillService;
+  drillHistory: DirectActions['drillHistory'];
   taskQueue: string;
   /** Names in recovery.yaml. */
   clusters: readonly string[];

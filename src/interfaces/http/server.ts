@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Address, ApiConfig } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
-import type { Log } from '../../service/direct.js';
+import type { DirectActions, Log } from '../../service/direct.js';
+import type { DrillService } from '../../service/drills.js';
 import type { RecoveryService } from '../../service/recoveries.js';
 import { createApi } from './app.js';
 import { authenticateNobody, authenticateTokens, isLoopback, type Authenticate } from './auth.js';
@@ -19,6 +20,8 @@ const STOP_MS = 10_000;
 
 export interface ServeOptions {
   recoveries: RecoveryService;
+  drills: DrillService;
+  drillHistory: DirectActions['drillHistory'];
   taskQueue: string;
   clusters: readonly string[];
   api: ApiConfig;
@@ -31,10 +34,10 @@ export interface ServeOptions {
 
 /** Listens; `stop` ends event streams, waits for what is under way and closes. */
 export async function serveApi(options: ServeOptions): Promise<{ url: string; stop(): Promise<void> }> {
-  const { api, recoveries, taskQueue, clusters, log } = options;
+  const { api, recoveries, drills, drillHistory, taskQueue, clusters, log } = options;
   const { listen, alertmanager } = api;
   const authenticate = authenticationOf(options);
-  const app = createApi({ recoveries, taskQueue, clusters, alertmanager, authenticate, log });
+  const app = createApi({ recoveries, drills, drillHistory, taskQueue, clusters, alertmanager, authenticate, log });
   const server = createAdaptorServer({
     fetch: app.fetch,
     createServer,

@@ -6,6 +6,8 @@ import { createApi } from '../../../src/interfaces/http/app.js';
 import { authenticateTokens } from '../../../src/interfaces/http/auth.js';
 import type { Limits } from '../../../src/interfaces/http/limits.js';
 import type { ProblemDetails } from '../../../src/interfaces/http/problem.js';
+import type { DrillService } from '../../../src/service/drills.js';
+import type { DirectActions } from '../../../src/service/direct.js';
 import type { FoundRun, RecoveryService } from '../../../src/service/recoveries.js';
 
 export const HASH = 'a'.repeat(64);
@@ -54,7 +56,17 @@ export interface Sent {
 /** The API on a service of which only what is given may be called; `find` knows the run r-1 of the cluster prod. */
 export function api(
   service: Partial<RecoveryService> = {},
-  { limits, alertmanager = null }: { limits?: Partial<Limits>; alertmanager?: AlertMapping | null } = {},
+  {
+    limits,
+    alertmanager = null,
+    drills = {},
+    drillHistory = async () => [],
+  }: {
+    limits?: Partial<Limits>;
+    alertmanager?: AlertMapping | null;
+    drills?: Partial<DrillService>;
+    drillHistory?: DirectActions['drillHistory'];
+  } = {},
 ) {
   const find = vi.fn(async (id: string) => {
     if (id === 'r-1') return foundRun();
@@ -76,6 +88,8 @@ export function api(
   const write = (fields: object, message: string) => void lines.push(JSON.stringify({ ...fields, message }));
   const app = createApi({
     recoveries,
+    drills: drills as DrillService,
+    drillHistory,
     taskQueue: 'q',
     clusters: ['prod', 'test'],
     alertmanager,

@@ -10,7 +10,7 @@ import { json, mustSeeCluster, visibleRun, type ApiParts, type Define } from '..
 import { planSchema, runSchema, startedSchema, stateSchema } from '../schemas.js';
 import { stateOf, viewOf, urlOf } from '../views.js';
 
-const KEY_HEADER = 'Idempotency-Key';
+export const KEY_HEADER = 'Idempotency-Key';
 const headers = z.object({
   [KEY_HEADER]: z.string().max(200).optional().describe('stands for one recovery, also after its end'),
 });
@@ -141,7 +141,7 @@ export function addRecoveries(define: Define, parts: ApiParts): void {
   });
 }
 
-function idempotencyKey(value: string | undefined): string | undefined {
+export function idempotencyKey(value: string | undefined): string | undefined {
   if (value !== undefined && !/^[\x21-\x7e]{1,200}$/.test(value))
     throw new RecoveryError('INPUT_INVALID', `${KEY_HEADER}: 1 to 200 visible ASCII characters`, { field: KEY_HEADER });
   return value;
