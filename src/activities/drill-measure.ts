@@ -94,10 +94,11 @@ async function tablesOf(node: ClickHouseNode): Promise<Found[]> {
   );
   return (await node.query<Row>(TABLES))
     .filter(({ engine }) => tableKind(engine) !== 'streaming')
-    .map(({ database, table, rows, changed }) => ({
+    .map(({ database, table, engine, rows, changed }) => ({
       database,
       table,
-      rows: rows === null ? null : Number(rows),
+      // Those of a view are its inner table's.
+      rows: rows === null || tableKind(engine) === 'object' ? null : Number(rows),
       // An ALTER makes the definition look young, a merge the parts: the older of the two is nearer to the truth.
       since: Math.min(Number(changed), oldest.get(tableKey({ database, table })) ?? Infinity),
     }));

@@ -1,5 +1,5 @@
 import { RecoveryError } from '../domain/errors.js';
-import { quote, quoteTable } from '../domain/names.js';
+import { quote, quoteTable, type TableName } from '../domain/names.js';
 import { attach, dropReplica, lift } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode, type Keeper } from '../ports.js';
 import { CLAIM, type DrillView } from './drill-view.js';
@@ -10,7 +10,8 @@ import { pause, type StepContext } from './runtime.js';
 const OWN = `('system', 'INFORMATION_SCHEMA', 'information_schema', 'default')`;
 const DATABASES = `SELECT name FROM system.databases WHERE name NOT IN ${OWN} AND name != '${CLAIM_DATABASE}' ORDER BY name`;
 const IN_DEFAULT = `SELECT database, name AS table FROM system.tables WHERE database = 'default' AND NOT is_temporary ORDER BY name`;
-const DETACHED = `SELECT database, table FROM system.detached_tables WHERE database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema')`;
+/** Of one database: asked for all, an embedded node refuses because of the engine of its `default`. */
+const DETACHED = `SELECT database, table FROM system.detached_tables WHERE database = {database:String}`;
 const REPLICAS = `SELECT zookeeper_path AS path, replica_name AS replica FROM system.replicas`;
 const RESTORING = `SELECT count() AS running FROM system.backups WHERE status = 'RESTORING'`;
 const KILL_RESTORES = `KILL QUERY WHERE query LIKE '%RESTORE TABLE%' AND query NOT LIKE 'KILL%' ASYNC`;
@@ -29,7 +30,7 @@ const POLL_MS = 500;
 
 interface Left {
   databases: string[];
-  tables: { database: string; table: string }[];
+  tables: TableName[];
 }
 
 async function leftOn(node: ClickHouseNode): Promise<Left> {
@@ -103,7 +104,10 @@ export async function cleanTarget(view: DrillView, name: string, context: StepCo
   let reason = '';
   for (let tries = 0; tries < TRIES; tries++) {
     context.progress({ node: name, left: namesOf(left).length });
-    for (const table of await node.query<{ database: string; table: string }>(DETACHED)) await tolerant(node, attach(table));
+    // One that is detached keeps its registration, which goes with the table only.
+    for (const database of left.databases)
+      for (const table of await node.query<TableName>(DETACHED, { params: { database } }))
+        await tolerant(node, attach(table));
     for (const row of await node.query<{ path: string; replica: string }>(REPLICAS))
       replicas.set(JSON.stringify(row), row);
     context.assertFresh();
