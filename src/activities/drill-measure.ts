@@ -77,7 +77,11 @@ function compare(shard: string, present: Found, restored: Found | undefined, tak
 /** Of a shard, a table has as many rows as its fullest replica. */
 async function byShard(cluster: ClusterPorts): Promise<Map<string, Map<string, Found>>> {
   const shards = new Map<string, Map<string, Found>>();
-  for (const [ref, tables] of await inLanes(cluster.topology.nodes, 8, async (ref) => [ref, await tablesOf(cluster.node(ref.name))] as const)) {
+  for (const [ref, tables] of await inLanes(
+    cluster.topology.nodes,
+    8,
+    async (ref) => [ref, await tablesOf(cluster.node(ref.name))] as const,
+  )) {
     const known = shards.get(ref.shard) ?? new Map<string, Found>();
     shards.set(ref.shard, known);
     for (const table of tables) {

@@ -33,7 +33,9 @@ interface IdentityRow {
 }
 
 /** Who answers now. Without its port, which needs a query more and never tells alone. */
-export async function whoAnswers(node: ClickHouseNode): Promise<Omit<ServerIdentity, 'tcpPort'> & { claimed: boolean }> {
+export async function whoAnswers(
+  node: ClickHouseNode,
+): Promise<Omit<ServerIdentity, 'tcpPort'> & { claimed: boolean }> {
   const row = await identityRow(node);
   return {
     node: node.ref.name,
@@ -127,7 +129,11 @@ export interface Proof {
 }
 
 /** Throws DRILL_TARGET_UNSAFE where the two share something, or where it cannot be told. Reads only. */
-export async function prove(source: ClusterPorts, target: ClusterPorts, names: { source: string; target: string }): Promise<Proof> {
+export async function prove(
+  source: ClusterPorts,
+  target: ClusterPorts,
+  names: { source: string; target: string },
+): Promise<Proof> {
   const refuse = (message: string) => new RecoveryError('DRILL_TARGET_UNSAFE', message);
   const ask = async (cluster: ClusterPorts, other: ClusterPorts, name: string): Promise<ClusterIdentity> => ({
     cluster: name,
@@ -139,10 +145,14 @@ export async function prove(source: ClusterPorts, target: ClusterPorts, names: {
   const shared = separation(theirs, mine);
   if (shared) throw new RecoveryError(shared.code, shared.message, { objects: shared.objects });
   const keepers = new Set<string>();
-  for (const [cluster, name] of [[target, names.target], [source, names.source]] as const)
+  for (const [cluster, name] of [
+    [target, names.target],
+    [source, names.source],
+  ] as const)
     for (const ref of cluster.topology.nodes) {
       const which = await keeperOf(cluster.node(ref.name), cluster.keeper);
-      if (which === 'other') throw refuse(`node ${ref.name} of ${name} uses another ZooKeeper, or chroot, than the configuration says`);
+      if (which === 'other')
+        throw refuse(`node ${ref.name} of ${name} uses another ZooKeeper, or chroot, than the configuration says`);
       if (cluster === target) keepers.add(which);
       // What it has registered has to be where we look.
       if (cluster === source && which === 'unknown' && !(await hasSomeOf(source.keeper, theirs.tablePaths)))
@@ -152,7 +162,9 @@ export async function prove(source: ClusterPorts, target: ClusterPorts, names: {
 }
 
 async function tablePaths(cluster: ClusterPorts): Promise<string[]> {
-  const rows = await inLanes(cluster.topology.nodes, 8, (ref) => cluster.node(ref.name).query<{ path: string }>(TABLE_PATHS));
+  const rows = await inLanes(cluster.topology.nodes, 8, (ref) =>
+    cluster.node(ref.name).query<{ path: string }>(TABLE_PATHS),
+  );
   return [...new Set(rows.flat().map(({ path }) => path))];
 }
 

@@ -58,9 +58,13 @@ export async function claimTarget(
   const node = view.cluster.node(name);
   const left = namesOf(await leftOn(node));
   if (left.length > 0)
-    throw new RecoveryError('DRILL_TARGET_NOT_EMPTY', `node ${name} has ${left.slice(0, 3).join(', ')}, which no drill made`, {
-      objects: left.slice(0, 20),
-    });
+    throw new RecoveryError(
+      'DRILL_TARGET_NOT_EMPTY',
+      `node ${name} has ${left.slice(0, 3).join(', ')}, which no drill made`,
+      {
+        objects: left.slice(0, 20),
+      },
+    );
   context.assertFresh();
   await node.execute(CLAIM);
   if (!keeperKnown) await proveKeeper(node, view.cluster.keeper, source, canaryPath, context);
@@ -111,8 +115,7 @@ export async function cleanTarget(view: DrillView, name: string, context: StepCo
     for (const row of await node.query<{ path: string; replica: string }>(REPLICAS))
       replicas.set(JSON.stringify(row), row);
     context.assertFresh();
-    for (const table of left.tables)
-      reason ||= await tolerant(node, `DROP TABLE IF EXISTS ${quoteTable(table)} SYNC`);
+    for (const table of left.tables) reason ||= await tolerant(node, `DROP TABLE IF EXISTS ${quoteTable(table)} SYNC`);
     for (const database of left.databases)
       reason ||= await tolerant(node, `DROP DATABASE IF EXISTS ${quote(database)} SYNC`);
     for (const { path, replica } of replicas.values())
@@ -130,7 +133,9 @@ export async function cleanTarget(view: DrillView, name: string, context: StepCo
       await pause(POLL_MS, context.signal);
     }
   }
-  throw new RecoveryError('DRILL_NOT_CLEAN', `node ${name}: ${reason}`.slice(0, 500), { objects: namesOf(left).slice(0, 20) });
+  throw new RecoveryError('DRILL_NOT_CLEAN', `node ${name}: ${reason}`.slice(0, 500), {
+    objects: namesOf(left).slice(0, 20),
+  });
 }
 
 async function stillThere(keeper: Keeper, replicas: { path: string; replica: string }[]): Promise<string[]> {

@@ -29,7 +29,11 @@ export function createDrillActivities(ports: DrillPorts) {
   const patience = (cluster: string) => ports.cluster(cluster).policy.unavailableDeadlineSeconds;
   const sourceOf = (view: string) => ports.cluster(parseDrillView(view)?.source ?? view);
   return {
-    async getDrill({ cluster }: { cluster: string }): Promise<{ settings: DrillSettings; target: DrillTarget }> {
+    async getDrill({
+      cluster,
+    }: {
+      cluster: string;
+    }): Promise<{ settings: DrillSettings; target: DrillTarget; heartbeatTimeoutSeconds: number }> {
       return runStep(0, async () => {
         const { drill } = ports.cluster(cluster);
         if (!drill)
@@ -37,7 +41,9 @@ export function createDrillActivities(ports: DrillPorts) {
             field: 'cluster',
           });
         const view = drillView(cluster, drill.target);
-        return { settings: drill, target: { view, nodes: ports.drillView(view).cluster.topology.nodes } };
+        const { policy, topology } = ports.drillView(view).cluster;
+        const { heartbeatTimeoutSeconds } = policy;
+        return { settings: drill, target: { view, nodes: topology.nodes }, heartbeatTimeoutSeconds };
       });
     },
     /** The id of a recovery that runs on the cluster, or waits for its approval. */
@@ -78,9 +84,7 @@ export function createDrillActivities(ports: DrillPorts) {
       });
     },
     async measureDrill({ view, takenAt }: { view: string; takenAt: string }): Promise<Measured> {
-      return runStep(patience(view), (context) =>
-        measureDrill(sourceOf(view), ports.cluster(view), takenAt, context),
-      );
+      return runStep(patience(view), (context) => measureDrill(sourceOf(view), ports.cluster(view), takenAt, context));
     },
     async cleanDrillTarget({ view, node }: { view: string; node: NodeRef }): Promise<{ cleaned: boolean }> {
       return runStep(patience(view), (context) => cleanTarget(ports.drillView(view), node.name, context));

@@ -56,7 +56,10 @@ function checkTarget(source: RawCluster, target: RawCluster | undefined, field: 
   const left = source.nodes.find(({ shard }) => !shards.has(shard));
   if (left) throw invalid(`${field}.target`, `has no node of the shard ${shown(left.shard)}, which this cluster has`);
   if (sharesKeeper(source.keeper, target.keeper))
-    throw invalid(`${field}.target`, 'has the ZooKeeper paths of this cluster: give it a chroot or an ensemble of its own');
+    throw invalid(
+      `${field}.target`,
+      'has the ZooKeeper paths of this cluster: give it a chroot or an ensemble of its own',
+    );
 }
 
 /** A restore by clickhouse-backup runs beside the nodes that it is configured for: production's. */

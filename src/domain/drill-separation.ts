@@ -43,10 +43,10 @@ export function separation(source: ClusterIdentity, target: ClusterIdentity): Pr
   for (const mine of target.servers)
     for (const other of source.servers) {
       if (isSameServer(mine, other))
-        return unsafe(`node ${mine.node} of ${target.cluster} is the server of node ${other.node} of ${source.cluster}`, [
-          mine.node,
-          other.node,
-        ]);
+        return unsafe(
+          `node ${mine.node} of ${target.cluster} is the server of node ${other.node} of ${source.cluster}`,
+          [mine.node, other.node],
+        );
       const path = sharedPath(mine, other);
       if (path !== null)
         return unsafe(

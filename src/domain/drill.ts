@@ -7,7 +7,12 @@ import type { Report, StageName } from './report.js';
 /** Input of `recoveryDrill`, as typed into the Temporal UI: only `cluster` is required. */
 export const drillRequestSchema = z.strictObject({
   cluster: z.string().min(1).max(206).describe('the cluster whose backup is restored, into its scratch target'),
-  backup: z.string().min(1).max(420).optional().describe('"latest", "REPO" or "REPO/NAME"; default: that of recovery.yaml'),
+  backup: z
+    .string()
+    .min(1)
+    .max(420)
+    .optional()
+    .describe('"latest", "REPO" or "REPO/NAME"; default: that of recovery.yaml'),
 });
 export type DrillRequest = z.infer<typeof drillRequestSchema>;
 
@@ -159,7 +164,12 @@ export function buildDrillReport(facts: DrillFacts): DrillReport {
         table: each.table,
         shard: each.shard,
         rows: each.sourceRows === null ? null : Math.max(0, each.sourceRows - (each.restoredRows ?? 0)),
-        why: each.restoredRows !== null ? 'rows since the backup' : each.isOlderThanBackup ? LOST : 'made since the backup',
+        why:
+          each.restoredRows !== null
+            ? 'rows since the backup'
+            : each.isOlderThanBackup
+              ? LOST
+              : 'made since the backup',
       })),
     },
     cleanedUp: facts.cleanedUp,
@@ -211,7 +221,8 @@ function problemsOf(facts: DrillFacts, rpo: DrillReport['rpo']): Problem[] {
 
 /** Restored rows have to be those of a manifest, or at least to pass the checksums of a backup that has one. */
 function unverified(recovery: Report, rpo: DrillReport['rpo']): Problem[] {
-  if (rpo === null) return [problem('DRILL_UNVERIFIED', 'the backup has no manifest: nobody knows its age and its rows')];
+  if (rpo === null)
+    return [problem('DRILL_UNVERIFIED', 'the backup has no manifest: nobody knows its age and its rows')];
   const bare = recovery.tables.filter(({ action, evidence }) => action === 'restore-from-backup' && evidence === '');
   if (bare.length === 0) return [];
   return [
@@ -225,9 +236,13 @@ function lost({ lacking, tablesLost }: Measured): Problem[] {
   if (tablesLost === 0) return [];
   const names = lacking.filter(({ restoredRows, isOlderThanBackup }) => restoredRows === null && isOlderThanBackup);
   return [
-    problem('DRILL_DATA_MISSING', `${tablesLost} tables are older than the backup and not in it: ${names.slice(0, 3).map(tableKey).join(', ')}`, {
-      objects: names.slice(0, 20).map((each) => `${tableKey(each)} @ ${each.shard}`),
-    }),
+    problem(
+      'DRILL_DATA_MISSING',
+      `${tablesLost} tables are older than the backup and not in it: ${names.slice(0, 3).map(tableKey).join(', ')}`,
+      {
+        objects: names.slice(0, 20).map((each) => `${tableKey(each)} @ ${each.shard}`),
+      },
+    ),
   ];
 }
 
@@ -235,11 +250,17 @@ function missed(recovery: Report, rpo: DrillReport['rpo'], objectives: Objective
   const problems: Problem[] = [];
   if (recovery.rtoSeconds > objectives.rtoSeconds)
     problems.push(
-      problem('DRILL_RTO_MISSED', `the recovery took ${recovery.rtoSeconds} s, the objective is ${objectives.rtoSeconds} s`),
+      problem(
+        'DRILL_RTO_MISSED',
+        `the recovery took ${recovery.rtoSeconds} s, the objective is ${objectives.rtoSeconds} s`,
+      ),
     );
   if (rpo && rpo.seconds > objectives.rpoSeconds)
     problems.push(
-      problem('DRILL_RPO_MISSED', `the ${rpo.basis} is ${rpo.seconds} s old, the objective is ${objectives.rpoSeconds} s`),
+      problem(
+        'DRILL_RPO_MISSED',
+        `the ${rpo.basis} is ${rpo.seconds} s old, the objective is ${objectives.rpoSeconds} s`,
+      ),
     );
   return problems;
 }

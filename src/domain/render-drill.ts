@@ -18,7 +18,9 @@ export function drillToMarkdown(report: DrillReport): string {
       rpo
         ? `- RPO: ${duration(rpo.seconds)} (${rpo.basis}${rpo.newestRow === null ? '' : ` ${rpo.newestRow}`}; the backup was ${duration(rpo.backupAgeSeconds)} old)${against(objectives?.rpoSeconds)}`
         : '- RPO: not known',
-      backup ? `- backup: ${cell(`${backup.repository}/${backup.name}`)}, taken ${backup.takenAt || 'nobody knows when'}` : '',
+      backup
+        ? `- backup: ${cell(`${backup.repository}/${backup.name}`)}, taken ${backup.takenAt || 'nobody knows when'}`
+        : '',
       `- restored into ${cell(report.target)}: ${restored.tables} tables, ${restored.rows.toLocaleString('en-US')} rows`,
       `- missing since the backup: ${missing.rows.toLocaleString('en-US')} rows`,
       `- target ${report.cleanedUp === null ? 'was not touched' : report.cleanedUp ? 'cleaned up' : '**NOT CLEANED UP**'}`,
@@ -26,7 +28,10 @@ export function drillToMarkdown(report: DrillReport): string {
     ]
       .filter((line) => line !== '')
       .join('\n'),
-    table(['stage', 'took'], report.stages.map(({ name, seconds }) => [name, duration(seconds)])),
+    table(
+      ['stage', 'took'],
+      report.stages.map(({ name, seconds }) => [name, duration(seconds)]),
+    ),
     table(
       ['lacks', 'shard', 'rows', 'why'],
       missing.tables.map((each) => [

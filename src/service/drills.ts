@@ -56,7 +56,9 @@ export class Drills {
         if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
         const { runId, memo } = await this.client.workflow.getHandle(id).describe();
         if (memo?.['requestHash'] !== hash)
-          throw new RecoveryError('REQUEST_CONFLICT', `there is a drill with another request: ${id}`, { objects: [id] });
+          throw new RecoveryError('REQUEST_CONFLICT', `there is a drill with another request: ${id}`, {
+            objects: [id],
+          });
         return { id, runId, started: false, taskQueue, workers };
       }
     });

@@ -37,12 +37,13 @@ const settings = proxyActivities<DrillActivities>({
   retry: { maximumAttempts: 20 },
 });
 /** They wait out outages themselves: Temporal's retries are for workers that die. */
-const steps = proxyActivities<DrillActivities>({
-  startToCloseTimeout: '24 hours',
-  heartbeatTimeout: '15 seconds',
-  retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '10s' },
-  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-});
+const stepsWith = (heartbeatTimeoutSeconds: number, cancellationType: ActivityCancellationType) =>
+  proxyActivities<DrillActivities>({
+    startToCloseTimeout: '24 hours',
+    heartbeatTimeout: heartbeatTimeoutSeconds * 1000,
+    retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '10s' },
+    cancellationType,
+  });
 const reports = proxyActivities<DrillActivities>({
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: '15 seconds',
@@ -66,6 +67,7 @@ class Drill {
   private readonly startedAt = Date.now();
   private readonly id = workflowInfo().workflowId;
   private readonly recoveryId = `${workflowInfo().workflowId}/${workflowInfo().runId}`;
+  private steps = stepsWith(15, ActivityCancellationType.WAIT_CANCELLATION_COMPLETED);
   private settings: DrillSettings | null = null;
   private target: DrillTarget | null = null;
   private backup: DrilledBackup | null = null;
@@ -97,8 +99,11 @@ class Drill {
 
   private async sequence(): Promise<void> {
     const { cluster } = this.request;
-    const { settings: found, target } = await settings.getDrill({ cluster });
+    const { settings: found, target, heartbeatTimeoutSeconds } = await settings.getDrill({ cluster });
     [this.settings, this.target] = [found, target];
+    // What changes the target is waited for also when it is cancelled: only then it can be cleaned up.
+    const steps = stepsWith(heartbeatTimeoutSeconds, ActivityCancellationType.WAIT_CANCELLATION_COMPLETED);
+    this.steps = steps;
     const running = await steps.findRecovery({ cluster });
     if (running !== null) return this.stepAside(running);
     if (!(await this.lock(found.target))) return;
@@ -106,8 +111,13 @@ class Drill {
     await steps.proveDrill({ view: target.view });
     this.backup = await steps.chooseDrillBackup({ cluster, backup: this.request.backup ?? found.backup });
     this.touched = true;
-    await this.onTarget('claim', (node) => ({ view: target.view, node, drill: this.recoveryId }), steps.claimDrillTarget);
-    await this.recover(found, target.view);
+    await this.onTarget(
+      'claim',
+      (node) => ({ view: target.view, node, drill: this.recoveryId }),
+      steps.claimDrillTarget,
+    );
+    const watching = stepsWith(heartbeatTimeoutSeconds, ActivityCancellationType.TRY_CANCEL);
+    await this.recover(found, target.view, watching);
     if (this.problem || this.skipped || this.recovery?.outcome !== 'succeeded') return;
     this.say('measuring what was restored');
     this.measured = await steps.measureDrill({ view: target.view, takenAt: this.backup.takenAt });
@@ -115,9 +125,13 @@ class Drill {
 
   private stepAside(recovery: string): void {
     const { cluster } = this.request;
-    this.skipped ??= problem('RECOVERY_RUNNING', `cluster ${cluster} is in recovery: ${recovery}. The drill stepped aside`, {
-      objects: [recovery],
-    });
+    this.skipped ??= problem(
+      'RECOVERY_RUNNING',
+      `cluster ${cluster} is in recovery: ${recovery}. The drill stepped aside`,
+      {
+        objects: [recovery],
+      },
+    );
   }
 
   /** One drill a target, until this run ends. Not the lock of a recovery. */
@@ -148,14 +162,16 @@ class Drill {
     step: { executeWithOptions(options: { summary: string }, args: [Input]): Promise<unknown> },
   ): Promise<void> {
     const results = await Promise.allSettled(
-      (this.target?.nodes ?? []).map((node) => step.executeWithOptions({ summary: `${what} ${node.name}` }, [input(node)])),
+      (this.target?.nodes ?? []).map((node) =>
+        step.executeWithOptions({ summary: `${what} ${node.name}` }, [input(node)]),
+      ),
     );
     const rejected = results.find((each) => each.status === 'rejected');
     if (rejected) throw rejected.reason;
   }
 
   /** The recovery itself, until it ends, takes too long, or an incident begins on the source. */
-  private async recover(found: DrillSettings, view: string): Promise<void> {
+  private async recover(found: DrillSettings, view: string, watching: ReturnType<typeof stepsWith>): Promise<void> {
     const work = new CancellationScope();
     const watch = new CancellationScope();
     const recovery = work.run(() => this.startRecovery(view));
@@ -165,7 +181,7 @@ class Drill {
     };
     const watchers = [
       watch.run(async () => {
-        const incident = await steps.awaitRecovery({ cluster: this.request.cluster });
+        const incident = await watching.awaitRecovery({ cluster: this.request.cluster });
         interrupted(() => this.stepAside(incident));
       }),
       watch.run(async () => {
@@ -208,10 +224,12 @@ class Drill {
     const view = this.target?.view ?? '';
     if (this.touched) {
       this.say('cleaning up');
-      await this.onTarget('clean up', (node) => ({ view, node }), steps.cleanDrillTarget).catch((error: unknown) => {
-        const found = problemOf(error);
-        cleanUpProblem = problem('DRILL_NOT_CLEAN', `${found.code}: ${found.message}`, { objects: found.objects });
-      });
+      await this.onTarget('clean up', (node) => ({ view, node }), this.steps.cleanDrillTarget).catch(
+        (error: unknown) => {
+          const found = problemOf(error);
+          cleanUpProblem = problem('DRILL_NOT_CLEAN', `${found.code}: ${found.message}`, { objects: found.objects });
+        },
+      );
     }
     const report = buildDrillReport({
       drillId: this.id,
@@ -245,7 +263,13 @@ class Drill {
 function failed(report: DrillReport): ApplicationFailure {
   const [first] = report.problems;
   const found = first ?? problem('INTERNAL', 'the drill failed and does not say why');
-  const more = report.problems.length > 1 ? ` (and ${report.problems.slice(1).map(({ code }) => code).join(', ')})` : '';
+  const more =
+    report.problems.length > 1
+      ? ` (and ${report.problems
+          .slice(1)
+          .map(({ code }) => code)
+          .join(', ')})`
+      : '';
   return ApplicationFailure.create({
     type: found.code,
     message: `${found.message}${more} — ${found.hint}`,

@@ -23,7 +23,11 @@ export function createFileDrillStore(dir: string): DrillStore {
     },
     list: async (cluster, limit) => {
       const names = await readdir(folder(cluster)).catch(ignoreAbsent);
-      const newest = names.filter((name) => name.endsWith('.json')).sort().reverse().slice(0, limit);
+      const newest = names
+        .filter((name) => name.endsWith('.json'))
+        .sort()
+        .reverse()
+        .slice(0, limit);
       const texts = await Promise.all(newest.map((name) => readFile(join(folder(cluster), name), 'utf8')));
       return texts.map((text) => JSON.parse(text) as DrillReport);
     },

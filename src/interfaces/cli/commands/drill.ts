@@ -37,7 +37,9 @@ export function addDrill(define: Define): void {
     async (context, options, name) => {
       const action = Object.hasOwn(ACTIONS, name ?? '') ? ACTIONS[name ?? ''] : undefined;
       if (!action || name === undefined)
-        throw new RecoveryError('INPUT_INVALID', `action is one of ${Object.keys(ACTIONS).join(', ')}`, { field: 'action' });
+        throw new RecoveryError('INPUT_INVALID', `action is one of ${Object.keys(ACTIONS).join(', ')}`, {
+          field: 'action',
+        });
       for (const [option, actions] of Object.entries(OPTIONS))
         if (options[option as keyof typeof OPTIONS] !== undefined && !(actions as readonly string[]).includes(name))
           throw new RecoveryError('INPUT_INVALID', `--${option} is not for \`drill ${name}\``, { field: option });
@@ -84,7 +86,10 @@ async function schedule(context: CommandContext, options: DrillOptions): Promise
 async function unschedule(context: CommandContext, { cluster, json }: DrillOptions): Promise<ExitCode> {
   const removed = await (await context.drills()).unschedule(cluster);
   if (json) printJson(context.streams, { removed });
-  else printLines(context.streams, [removed ? `drills of ${cluster} are no longer scheduled` : `drills of ${cluster} were not scheduled`]);
+  else
+    printLines(context.streams, [
+      removed ? `drills of ${cluster} are no longer scheduled` : `drills of ${cluster} were not scheduled`,
+    ]);
   return 0;
 }
 
