@@ -179,7 +179,8 @@ class Drill {
       why();
       work.cancel();
     };
-    const watchers = [
+    // Settled from the beginning: a rejection that nobody waits for yet would fail the workflow task, for ever.
+    const watchers = Promise.allSettled([
       watch.run(async () => {
         const incident = await watching.awaitRecovery({ cluster: this.request.cluster });
         interrupted(() => this.stepAside(incident));
@@ -190,7 +191,7 @@ class Drill {
           this.problem = problem('DRILL_TIMEOUT', `the drill did not end within ${found.timeoutSeconds} s`);
         });
       }),
-    ];
+    ]);
     try {
       this.recovery = await recovery;
       if (this.recovery.backup) this.backup = this.recovery.backup;
@@ -198,7 +199,7 @@ class Drill {
       if (!(isCancellation(error) && (this.skipped || this.problem))) throw error;
     } finally {
       watch.cancel();
-      await Promise.allSettled(watchers);
+      await watchers;
     }
   }
 
