@@ -123,7 +123,7 @@ async function newestRow(target: ClusterPorts, taken: number, context: StepConte
         `SELECT maxOrNullIf(${time}, ${time} <= {taken:Int64}) AS newest FROM ${quoteTable(column)} WHERE ${quote(column.name)} IS NOT NULL`,
         { params: { taken }, timeoutMs: SCAN_TIMEOUT_MS },
       );
-      return row?.newest == null ? null : Number(row.newest);
+      return row === undefined || row.newest === null ? null : Number(row.newest);
     });
     for (const each of found) if (each !== null && (newest === null || each > newest)) newest = each;
   }

@@ -88,7 +88,10 @@ describe('a drill’s target is apart from production', () => {
   });
 
   it('any pair of nodes is enough', () => {
-    const two = { ...scratch(), servers: [...scratch().servers, server({ node: 's2', uuid: 'u-prod-2', host: 'ch-x' })] };
+    const two = {
+      ...scratch(),
+      servers: [...scratch().servers, server({ node: 's2', uuid: 'u-prod-2', host: 'ch-x' })],
+    };
     const many = { ...prod, servers: [...prod.servers, server({ node: 'b', uuid: 'u-prod-2', host: 'ch-b' })] };
     expect(separation(many, two)?.objects).toEqual(['s2', 'b']);
   });

@@ -98,9 +98,7 @@ export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
 
   /** Of the transaction that made the node, and when: another node has another, also under the same path. */
   const stamp = (path: string): Promise<string | null> =>
-    read(path, (client, done) =>
-      client.a_exists(path, false, (rc, _error, stat) => done(rc, () => stampText(stat as NodeStat))),
-    );
+    read(path, (client, done) => client.a_exists(path, false, (rc, _error, stat) => done(rc, () => stampText(stat))));
 
   /** From the leaves up. A node that is there again has a living owner: it is not deleted twice. */
   async function deleteTree(path: string): Promise<void> {
