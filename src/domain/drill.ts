@@ -238,7 +238,7 @@ function lost({ lacking, tablesLost }: Measured): Problem[] {
   return [
     problem(
       'DRILL_DATA_MISSING',
-      `${tablesLost} tables are older than the backup and not in it: ${names.slice(0, 3).map(tableKey).join(', ')}`,
+      `${tablesLost === 1 ? '1 table is' : `${tablesLost} tables are`} older than the backup and not in it: ${names.slice(0, 3).map(tableKey).join(', ')}`,
       {
         objects: names.slice(0, 20).map((each) => `${tableKey(each)} @ ${each.shard}`),
       },

@@ -280,6 +280,18 @@ describe('drills, with real engines', () => {
     await expectNoTrace();
   });
 
+  it('a recovery of the target by hand, without a drill: refused before the first change', async () => {
+    practice.forEach((proxy) => proxy.forget());
+    const by = ['--cluster', `${CLUSTER}@${SCRATCH}`, '--backup', `${REPOSITORY}/b1`];
+    const { exitCode, stdout } = await rig.cli('start', ...by, '--yes', '--wait', '--json');
+    expect([exitCode, JSON.parse(stdout)]).toMatchObject([3, { problem: { code: 'DRILL_TARGET_UNSAFE' } }]);
+    const changes = practice
+      .flatMap(({ statements }) => statements)
+      .filter((sql) => !/^\s*(SELECT|EXPLAIN)\b/.test(sql));
+    expect(changes).toEqual([]);
+    await expectNoTrace();
+  });
+
   it('what no drill made stays, and the drill is refused', async () => {
     const [first] = target.nodes;
     await send(first!.url, 'CREATE DATABASE precious ENGINE = Atomic');

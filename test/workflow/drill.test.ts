@@ -9,7 +9,7 @@ import { lockId, WORKFLOWS } from '../../src/domain/messages.js';
 import { openRecoveryOn } from '../../src/service/open-recovery.js';
 import { waitFor } from '../support/processes.js';
 import { startBench, untilPhase, type Bench, type Scene } from './bench.js';
-import { failure, fakes, hold, N1, N2, planOf, table, type Fakes, type FakesOptions } from './fakes.js';
+import { failure, fakes, hold, N1, N2, planOf, table, type FakesOptions } from './fakes.js';
 
 let bench: Bench;
 beforeAll(async () => {
@@ -71,7 +71,7 @@ function drillFakes({ drill = {}, objectives, timeoutSeconds = 60, ...options }:
       },
     ]),
   );
-  return { ...base, saved, activities: { ...base.activities, ...recorded } as Fakes['activities'] };
+  return { ...base, saved, activities: { ...base.activities, ...recorded } };
 }
 
 const start = ({ client, taskQueue, cluster }: Scene) =>
