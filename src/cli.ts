@@ -36,6 +36,10 @@ async function direct(configPath: string): Promise<DirectActions> {
     plan: (request) => withPatience(PATIENCE_SECONDS, detachedContext(), () => planRecovery(ports, request)),
     doctor: (name) => examineCluster(ports.cluster(name), name),
     unfence: (name) => unfenceCluster(ports.cluster(name), name),
+    drillHistory: async (name, limit) => {
+      ports.cluster(name);
+      return ports.drills.list(name, limit);
+    },
     runWorker: () =>
       runWorker(config, {
         taskQueue,

@@ -4,19 +4,24 @@ import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-
 import { createNativeRepository } from './adapters/backups/native.js';
 import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
 import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
-import { createFileReportStore } from './adapters/reports/file-store.js';
-import { createS3ReportStore } from './adapters/reports/s3-store.js';
+import type { Documents } from './adapters/reports/documents.js';
+import { createDrillStore } from './adapters/reports/drill-store.js';
+import { fileDocuments } from './adapters/reports/file-store.js';
+import { createReportStore } from './adapters/reports/report-store.js';
+import { s3Documents } from './adapters/reports/s3-store.js';
 import type { BackupConfig, ClusterConfig, Config } from './config/checks.js';
 import type { ReportsConfig } from './config/reports.js';
 import type { NodeConfig } from './config/schema.js';
 import { resolveSecret } from './config/secrets.js';
 import { RecoveryError } from './domain/errors.js';
-import type { BackupRepository, ClusterPorts, Ports, ReportStore } from './ports.js';
+import type { BackupRepository, ClusterPorts, Ports } from './ports.js';
 
 export interface ComposeOptions {
   log: Ports['log'];
   /** Whether the worker could register our search attributes. @default false */
   searchAttributes?: boolean;
+  /** How drills find out that they have to step aside. @default not known: no drill runs there */
+  recoveryOn?: Ports['recoveryOn'];
 }
 
 export interface ClosablePorts extends Ports {
@@ -25,8 +30,12 @@ export interface ClosablePorts extends Ports {
 }
 
 /** The composition root: wires the adapters to what the configuration names. Nothing connects before its first use. */
-export function createPorts(config: Config, { log, searchAttributes = false }: ComposeOptions): ClosablePorts {
+export function createPorts(
+  config: Config,
+  { log, searchAttributes = false, recoveryOn = unknownRecovery }: ComposeOptions,
+): ClosablePorts {
   const clusters = new Map<string, Wired>();
+  const documents = documentsIn(config.reports);
   return {
     cluster: (name) => {
       const cluster = Object.hasOwn(config.clusters, name) ? config.clusters[name] : undefined;
@@ -40,7 +49,9 @@ export function createPorts(config: Config, { log, searchAttributes = false }: C
       return wired.ports;
     },
     clusterNames: () => Object.keys(config.clusters),
-    reports: createReportStore(config.reports),
+    reports: createReportStore(documents),
+    drills: createDrillStore(documents),
+    recoveryOn,
     searchAttributes,
     sha256: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
     log,
@@ -74,6 +85,9 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
       return node;
     },
     keeper,
+    keeperChroot: config.keeper.chroot ?? '',
+    scratch: config.scratch,
+    drill: config.drill,
     repositories: Object.entries(config.backups).map(([repository, backup]) =>
       createRepository(repository, backup, name, log),
     ),
@@ -101,10 +115,10 @@ function createRepository(name: string, backup: BackupConfig, cluster: string, l
   );
 }
 
-function createReportStore(config: ReportsConfig): ReportStore {
-  if ('dir' in config) return createFileReportStore(config.dir);
+function documentsIn(config: ReportsConfig): Documents {
+  if ('dir' in config) return fileDocuments(config.dir);
   const { credentials, ...location } = config.s3;
-  return createS3ReportStore({
+  return s3Documents({
     ...location,
     credentials:
       credentials &&
@@ -140,4 +154,8 @@ function readCertificate(path: string): string {
       `the certificate ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
     );
   }
+}
+
+async function unknownRecovery(): Promise<never> {
+  throw new RecoveryError('INTERNAL', 'only a worker knows which recoveries run');
 }

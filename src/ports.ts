@@ -1,6 +1,7 @@
 import type { RestoreNames } from './domain/clickhouse-backup-names.js';
 import type { ClickHouseBackupManifest } from './domain/clickhouse-backup.js';
 import type { BackupContents, Manifest } from './domain/manifest.js';
+import type { DrillReport, DrillSettings } from './domain/drill.js';
 import type { Policy } from './domain/policy.js';
 import type { Report } from './domain/report.js';
 import type { NodeRef, Topology } from './domain/topology.js';
@@ -47,6 +48,8 @@ export interface Keeper {
   children(path: string): Promise<string[] | null>;
   /** UTF-8 text of the node, null where the path is absent. */
   get(path: string): Promise<string | null>;
+  /** Tells one node from another that has its path in another ensemble or chroot; null where the path is absent. */
+  stamp(path: string): Promise<string | null>;
   /**
    * Deletes what a replica, or a table without any replica, left behind: for servers without SYSTEM DROP REPLICA, and
    * only paths that the approved plan names. Safe to repeat. Throws `REPLICA_ACTIVE` when something under it lives.
@@ -154,7 +157,12 @@ export interface ClusterPorts {
   policy: Policy;
   node(name: string): ClickHouseNode;
   keeper: Keeper;
+  /** '' or such as `/scratch`: what all paths of `keeper` are under. */
+  keeperChroot: string;
   repositories: BackupRepository[];
+  /** Drills may restore into it, and drop all that is in it. */
+  scratch: boolean;
+  drill: DrillSettings | null;
 }
 
 export interface ReportStore {
@@ -167,12 +175,23 @@ export interface ReportStore {
   plan(hash: string): Promise<string | null>;
 }
 
+/** Reports of drills, for as long as somebody keeps them: Temporal forgets its runs. */
+export interface DrillStore {
+  /** Returns where it was put, for people. Safe to repeat. */
+  save(report: DrillReport): Promise<string>;
+  /** Of one cluster, newest first. */
+  list(cluster: string, limit: number): Promise<DrillReport[]>;
+}
+
 /** What an activity may ask of the outside. */
 export interface Ports {
   /** Throws RecoveryError `CLUSTER_UNKNOWN`. */
   cluster(name: string): ClusterPorts;
   clusterNames(): string[];
   reports: ReportStore;
+  drills: DrillStore;
+  /** The id of a recovery of this cluster that runs, or waits for its approval; null: there is none. */
+  recoveryOn(cluster: string): Promise<string | null>;
   /** Whether our search attributes are registered: an upsert of an unknown one would block the workflow. */
   searchAttributes: boolean;
   readonly sha256: (text: string) => string;

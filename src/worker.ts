@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { Connection } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
-import { createActivities } from './activities/index.js';
+import { createAllActivities } from './activities/drills.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Config } from './config/checks.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './domain/messages.js';
 import type { Ports } from './ports.js';
+import { openRecoveryOn } from './service/open-recovery.js';
 
 export interface WorkerSettings {
   log: Ports['log'];
@@ -31,7 +32,9 @@ export async function runWorker(
   const { connectionOptions, namespace } = loadClientConnectConfig();
   const connection = await NativeConnection.connect(connectionOptions);
   const searchAttributes = await registerSearchAttributes(connectionOptions, namespace ?? 'default', log);
-  const composed = createPorts(config, { log, searchAttributes });
+  const asking = Connection.lazy(connectionOptions);
+  const recoveryOn = openRecoveryOn(new Client({ connection: asking, namespace: namespace ?? 'default' }));
+  const composed = createPorts(config, { log, searchAttributes, recoveryOn });
   const ports = decoratePorts ? decoratePorts(composed) : composed;
   try {
     const worker = await Worker.create({
@@ -39,7 +42,7 @@ export async function runWorker(
       namespace,
       taskQueue,
       ...(workerOptions?.workflowBundle ? {} : workflowCode()),
-      activities: createActivities(ports),
+      activities: createAllActivities(ports),
       maxConcurrentActivityTaskExecutions: 100,
       shutdownGraceTime: '30s',
       ...workerOptions,
@@ -50,6 +53,7 @@ export async function runWorker(
     await running;
   } finally {
     await ports.close();
+    await asking.close();
     await connection.close();
   }
 }

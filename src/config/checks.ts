@@ -3,6 +3,7 @@ import { checkName, checkPathSegment } from '../domain/names.js';
 import { DEFAULT_POLICY, type Policy } from '../domain/policy.js';
 import { parseWith } from '../domain/request.js';
 import { checkApi, type ApiConfig } from './api.js';
+import { checkDrills, type DrillConfig } from './drill.js';
 import { parseDestination, type DestinationTemplate } from './destination.js';
 import { checkReports, type ReportsConfig } from './reports.js';
 import {
@@ -22,6 +23,9 @@ export interface ClusterConfig {
   backups: Record<string, BackupConfig>;
   /** Complete: the defaults, what stands at the top, what the cluster says. */
   policy: Policy;
+  /** Drills may restore into it, and drop all that is in it. */
+  scratch: boolean;
+  drill: DrillConfig | null;
 }
 
 /** recovery.yaml, checked and with its defaults. Look names up with `Object.hasOwn`. */
@@ -38,12 +42,14 @@ export function parseConfig(value: unknown): Config {
   const names = Object.keys(raw.clusters);
   if (names.length === 0) throw invalid('clusters', 'there is no cluster');
   if (raw.temporal?.ui !== undefined) checkUrl(raw.temporal.ui, 'temporal.ui');
+  const drills = checkDrills(raw.clusters);
   return {
     clusters: Object.fromEntries(
       names.map((name) => {
         // It is a part of workflow ids and of backup paths.
         segment(name, 'clusters.<name>');
-        return [name, checkCluster(raw.clusters[name]!, `clusters.${name}`, raw.policies ?? {})];
+        const cluster = checkCluster(raw.clusters[name]!, `clusters.${name}`, raw.policies ?? {});
+        return [name, { ...cluster, drill: drills.get(name) ?? null }];
       }),
     ),
     reports: checkReports(raw.reports, checkUrl),
@@ -52,7 +58,7 @@ export function parseConfig(value: unknown): Config {
   };
 }
 
-function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>): ClusterConfig {
+function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>): Omit<ClusterConfig, 'drill'> {
   checkKeeper(raw.keeper, `${field}.keeper`);
   checkNodes(raw.nodes, `${field}.nodes`);
   const backups = Object.entries(raw.backups ?? {}).map(([name, backup]): [string, BackupConfig] => {
@@ -65,6 +71,7 @@ function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>)
     nodes: raw.nodes,
     backups: Object.fromEntries(backups),
     policy: { ...DEFAULT_POLICY, ...defined(policies), ...defined(raw.policies ?? {}) },
+    scratch: raw.scratch ?? false,
   };
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Policy } from '../domain/policy.js';
 import { apiSchema } from './api.js';
+import { drillSchema } from './drill.js';
 import { reportsSchema } from './reports.js';
 
 /** The shape of recovery.yaml. What it cannot say (unique names, URLs, destinations) is in checks.ts. */
@@ -105,6 +106,8 @@ const clusterSchema = z.strictObject({
   nodes: z.array(nodeSchema).min(1).max(1_000),
   backups: z.record(z.string(), backupSchema).optional(),
   policies: policySchema.describe('override the policies at the top').optional(),
+  scratch: z.boolean().describe('a target of drills: everything in it is dropped').optional(),
+  drill: drillSchema.describe('rehearsals of the recovery of this cluster').optional(),
 });
 
 export const configSchema = z.strictObject({

@@ -197,6 +197,48 @@ export const ERRORS = {
     'correct the credentials that the reference names, then `resolve retry`',
   ),
 
+  // drills: refused before anything is sent but reads
+  DRILL_NOT_CONFIGURED: input(
+    'the cluster has no drill in the configuration',
+    'add `drill: { target, objectives }` to the cluster and `scratch: true` to the target',
+  ),
+  DRILL_TARGET_UNSAFE: operator(
+    'it is not proved that the target of the drill is apart from production',
+    'give the scratch cluster servers, disks and a ZooKeeper path of its own; nothing was restored',
+  ),
+  DRILL_TARGET_NOT_EMPTY: operator(
+    'the target of the drill holds something that no drill made',
+    'look at it, drop it yourself where it may go, and run the drill again',
+  ),
+  DRILL_RUNNING: operator('another drill uses this target', 'wait for its end, or give this cluster another target'),
+
+  // drills: what was found out
+  DRILL_NO_DATA: failure('the drill restored no row', 'take a backup, and look at what it holds'),
+  DRILL_DATA_MISSING: failure(
+    'the backup lacks tables that were there before it was taken',
+    'look at what the backup job leaves out',
+  ),
+  DRILL_UNVERIFIED: failure(
+    'what was restored cannot be compared with anything',
+    'take backups with `ch-recover backup`: their manifest is what a drill compares with',
+  ),
+  DRILL_RTO_MISSED: failure(
+    'the recovery took longer than the objective allows',
+    'see the stages in the report of the drill, or change objectives.rtoSeconds',
+  ),
+  DRILL_RPO_MISSED: failure(
+    'the restored data is older than the objective allows',
+    'see whether backups are still taken, or change objectives.rpoSeconds',
+  ),
+  DRILL_TIMEOUT: failure(
+    'the drill did not end in time',
+    'see what its recovery waits for, or raise drill.timeoutSeconds',
+  ),
+  DRILL_NOT_CLEAN: failure(
+    'the target could not be cleaned up after the drill',
+    'see the error; the next drill cleans up first',
+  ),
+
   // refused before the fence
   MANIFEST_INVALID: failure('the backup manifest is damaged', 'use another backup; nothing was touched'),
   MANIFEST_MISMATCH: failure(

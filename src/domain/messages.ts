@@ -6,7 +6,12 @@ import type { Outcome, StageReport } from './report.js';
  * The public names of the workflows and of their messages, shared by the workflow, the CLI and the HTTP API.
  * Changing one breaks running recoveries and other teams' scripts.
  */
-export const WORKFLOWS = { recover: 'recoverCluster', backup: 'backupCluster', lock: 'clusterLock' } as const;
+export const WORKFLOWS = {
+  recover: 'recoverCluster',
+  backup: 'backupCluster',
+  drill: 'recoveryDrill',
+  lock: 'clusterLock',
+} as const;
 export const UPDATES = { approve: 'approve' } as const;
 export const SIGNALS = { resolve: 'resolve', abort: 'abort', pause: 'pause', resume: 'resume' } as const;
 export const QUERIES = { progress: 'progress', plan: 'plan', report: 'report' } as const;

@@ -15,6 +15,8 @@ export interface NodeConfig {
   readonly port: number;
   /** `host:port` of every Keeper; empty means no replicated tables. */
   readonly keeperHosts: readonly string[];
+  /** ZooKeeper path that all of the node's paths are under, such as `/scratch`; it has to exist. @default none */
+  readonly keeperRoot?: string;
   /** ClickHouse macros, e.g. `{ shard: '01', replica: 'r1' }`. */
   readonly macros: Readonly<Record<string, string>>;
   /** Directory behind the local disk `backups`, the only one BACKUP and RESTORE may use. */
@@ -109,6 +111,7 @@ function renderKeeper(config: NodeConfig): string[] {
     ...nodes,
     `    <session_timeout_ms>${timeoutMs}</session_timeout_ms>`,
     sessions,
+    ...(config.keeperRoot === undefined ? [] : [`    <root>${escapeXml(config.keeperRoot)}</root>`]),
     '  </zookeeper>',
   ];
 }

@@ -1,4 +1,5 @@
 import type { ApiConfig } from '../config/api.js';
+import type { DrillReport } from '../domain/drill.js';
 import type { Plan } from '../domain/plan.js';
 import type { RecoveryRequest } from '../domain/request.js';
 import type { ReportArchive } from './archive.js';
@@ -51,6 +52,8 @@ export interface DirectActions {
   plan(request: RecoveryRequest): Promise<Plan>;
   doctor(cluster: string): Promise<NodesExamination>;
   unfence(cluster: string): Promise<UnfenceReport>;
+  /** Newest first, from the report store. Throws CLUSTER_UNKNOWN. */
+  drillHistory(cluster: string, limit: number): Promise<DrillReport[]>;
   runWorker(): Promise<void>;
   taskQueue: string;
   /** Of recovery.yaml. */

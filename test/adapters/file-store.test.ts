@@ -2,7 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileS
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createFileReportStore } from '../../src/adapters/reports/file-store.js';
+import { fileDocuments } from '../../src/adapters/reports/file-store.js';
+import { createReportStore } from '../../src/adapters/reports/report-store.js';
 import { reportOf } from '../domain/reports.js';
 
 let dir: string;
@@ -11,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-const store = () => createFileReportStore(join(dir, 'reports'));
+const store = () => createReportStore(fileDocuments(join(dir, 'reports')));
 const HASH = 'f'.repeat(64);
 
 it('writes JSON, HTML and Markdown, again over the old ones, and leaves nothing else', async () => {

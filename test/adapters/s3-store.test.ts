@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import S3rver from 's3rver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createS3ReportStore, type S3Location } from '../../src/adapters/reports/s3-store.js';
+import { createReportStore } from '../../src/adapters/reports/report-store.js';
+import { s3Documents, type S3Location } from '../../src/adapters/reports/s3-store.js';
 import { createPorts } from '../../src/compose.js';
 import { parseConfig } from '../../src/config/checks.js';
 import { reportOf } from '../domain/reports.js';
@@ -35,7 +36,9 @@ afterAll(async () => {
 });
 
 const store = (change: Partial<S3Location> = {}) =>
-  createS3ReportStore({ bucket: 'reports', prefix: 'dr/prod/', endpoint, credentials: () => KEYS, ...change });
+  createReportStore(
+    s3Documents({ bucket: 'reports', prefix: 'dr/prod/', endpoint, credentials: () => KEYS, ...change }),
+  );
 
 const keys = async (prefix: string) =>
   ((await client.send(new ListObjectsV2Command({ Bucket: 'reports', Prefix: prefix }))).Contents ?? []).map(

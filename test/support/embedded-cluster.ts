@@ -13,6 +13,8 @@ export interface EmbeddedClusterOptions {
   readonly dir: string;
   /** `host:port` of every Keeper; empty for plain MergeTree only. */
   readonly keeperHosts: readonly string[];
+  /** ZooKeeper path that all paths of the cluster are under. @default none */
+  readonly keeperRoot?: string;
   /** @default 3 */
   readonly shards?: number;
   /** Name in the configuration, and the value of the macro `cluster`. @default 'embedded' */
@@ -57,6 +59,7 @@ export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Pro
         dataDir: join(options.dir, nodeName(i), 'data'),
         backupsDir,
         keeperHosts: options.keeperHosts,
+        ...(options.keeperRoot === undefined ? {} : { keeperRoot: options.keeperRoot }),
         macros: { cluster: clusterName, ...place },
         exitWithParent: true,
       });
@@ -107,7 +110,10 @@ function describe(nodes: readonly EmbeddedClusterNode[], options: EmbeddedCluste
     ...(options.passwordEnv === undefined ? {} : { password: { env: options.passwordEnv } }),
   };
   return {
-    keeper: { hosts: [...options.keeperHosts] },
+    keeper: {
+      hosts: [...options.keeperHosts],
+      ...(options.keeperRoot === undefined ? {} : { chroot: options.keeperRoot }),
+    },
     nodes: nodes.map(({ name, shard, replica, url }) => ({ name, shard, replica, url, ...account })),
     backups: { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
   };

@@ -9,6 +9,7 @@ import type { Progress } from '../../src/domain/messages.js';
 import type { Report } from '../../src/domain/report.js';
 import { serveApi } from '../../src/interfaces/http/server.js';
 import type { ProblemDetails } from '../../src/interfaces/http/problem.js';
+import { Drills } from '../../src/service/drills.js';
 import { Recoveries } from '../../src/service/recoveries.js';
 import { scratchDir, start, stop, waitFor } from '../support/processes.js';
 import { repoRoot } from '../support/tools.js';
@@ -70,6 +71,8 @@ async function withApi(options: Partial<FakesOptions>, body: (api: Api) => Promi
     const match = { alertname: 'ReadonlyReplica' };
     const server = await serveApi({
       recoveries: new Recoveries(scene.client),
+      drills: new Drills(scene.client),
+      drillHistory: async () => [],
       taskQueue: scene.taskQueue,
       clusters: [cluster, OTHER],
       reports: { load: async () => null, plan: async () => null },

@@ -4,7 +4,7 @@ import { createNativeKeeper, type KeeperOptions } from './native-keeper.js';
 
 export interface KeeperRequest {
   id: number;
-  call: 'exists' | 'children' | 'get' | 'deleteStale';
+  call: 'exists' | 'children' | 'get' | 'stamp' | 'deleteStale';
   path: string;
 }
 

@@ -96,6 +96,10 @@ export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
   const children = (path: string): Promise<string[] | null> =>
     read(path, (client, done) => client.a_get_children(path, false, (rc, _error, names) => done(rc, () => names)));
 
+  /** Of the transaction that made the node, and when: another node has another, also under the same path. */
+  const stamp = (path: string): Promise<string | null> =>
+    read(path, (client, done) => client.a_exists(path, false, (rc, _error, stat) => done(rc, () => stampText(stat))));
+
   /** From the leaves up. A node that is there again has a living owner: it is not deleted twice. */
   async function deleteTree(path: string): Promise<void> {
     const names = (await children(path)) ?? [];
@@ -111,6 +115,7 @@ export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
   return {
     exists,
     children,
+    stamp,
     deleteStale: async (path) => {
       if (!isReplicaPath(path) && ((await children(`${path}/replicas`)) ?? []).length > 0) throw active(path);
       await deleteTree(path);
@@ -249,6 +254,13 @@ class Session {
 }
 
 const RECONNECT_MS = 3_000;
+
+interface NodeStat {
+  czxid: unknown;
+  ctime: unknown;
+}
+
+const stampText = ({ czxid, ctime }: NodeStat) => JSON.stringify([czxid, ctime]);
 
 const isReplicaPath = (path: string) => /\/replicas\/[^/]+$/.test(path);
 

@@ -36,6 +36,7 @@ export function createKeeper(options: KeeperOptions): ClosableKeeper {
     exists: (path) => call('exists', path),
     children: (path) => call('children', path),
     get: (path) => call('get', path),
+    stamp: (path) => call('stamp', path),
     deleteStale: async (path) => void (await call('deleteStale', path)),
   };
   return {

@@ -1,33 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join, posix, resolve, sep } from 'node:path';
 import { RecoveryError } from '../../domain/errors.js';
-import type { ReportStore } from '../../ports.js';
-import { documentsOf, parseReport, planDocument, planName, reportName } from './documents.js';
+import type { Documents } from './documents.js';
 
-/** Reports as files of a folder: `<id>.json`, `<id>.html` and `<id>.md`, whose path `save` returns; plans below `plans/`. */
-export function createFileReportStore(dir: string): ReportStore {
+/** Documents as files below a folder. */
+export function fileDocuments(dir: string): Documents {
   const root = resolve(dir);
-  const plan = (hash: string) => readIfThere(join(root, planName(hash)));
   return {
-    save: async (id, report) => {
-      // The page is complete without: a plan that cannot be read must not cost the report.
-      const text = report.plan.hash === '' ? null : await plan(report.plan.hash).catch(() => null);
-      let path = '';
-      for (const document of documentsOf(id, report, text))
-        path = await writeAtomically(root, document.name, document.text);
-      return path;
+    put: ({ name, text }) => writeAtomically(root, join(root, name), text),
+    get: (name) => readIfThere(join(root, name)),
+    list: async (prefix, suffix) => {
+      const names = await readdir(join(root, dirname(prefix))).catch(ignoreAbsent);
+      return names
+        .map((name) => posix.join(dirname(prefix), name))
+        .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
+        .sort();
     },
-    load: async (id) => {
-      const text = await readIfThere(join(root, reportName(id)));
-      return text === null ? null : parseReport(id, text);
-    },
-    savePlan: async (hash, text) => {
-      const document = planDocument(hash, text);
-      await writeAtomically(join(root, dirname(document.name)), basename(document.name), document.text);
-    },
-    plan,
   };
+}
+
+function ignoreAbsent(cause: NodeJS.ErrnoException): string[] {
+  if (cause.code === 'ENOENT') return [];
+  throw new RecoveryError('REPORTS_UNAVAILABLE', `${cause.path ?? ''} cannot be read (${cause.code ?? 'error'})`);
 }
 
 async function readIfThere(path: string): Promise<string | null> {
@@ -41,9 +36,9 @@ async function readIfThere(path: string): Promise<string | null> {
 }
 
 /** A reader sees the old file or the whole new one. A link in the place of the file is replaced, not followed. */
-async function writeAtomically(folder: string, name: string, text: string): Promise<string> {
-  const path = join(folder, name);
-  if (dirname(path) !== folder) throw new RecoveryError('INTERNAL', 'a report would be outside its folder');
+async function writeAtomically(root: string, path: string, text: string): Promise<string> {
+  if (!path.startsWith(`${root}${sep}`)) throw new RecoveryError('INTERNAL', 'a report would be outside its folder');
+  const folder = dirname(path);
   await mkdir(folder, { recursive: true });
   const temporary = join(folder, `.${randomUUID()}.tmp`);
   try {

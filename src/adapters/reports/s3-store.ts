@@ -1,7 +1,6 @@
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { RecoveryError } from '../../domain/errors.js';
-import type { ReportStore } from '../../ports.js';
-import { documentsOf, parseReport, planDocument, planName, reportName, type StoredDocument } from './documents.js';
+import type { Documents } from './documents.js';
 
 export interface S3Credentials {
   accessKeyId: string;
@@ -21,56 +20,43 @@ export interface S3Location {
   credentials?: () => S3Credentials;
 }
 
-/**
- * Milliseconds for one object, with the SDK's retries. A recovery ends with a read and three of these, in an activity that
- * has a minute.
- */
-const SAVE_TIMEOUT_MS = 15_000;
-/** A plan is saved before the recovery begins its work, which it must not hold up. */
-const PLAN_TIMEOUT_MS = 5_000;
 const READ_TIMEOUT_MS = 10_000;
 
 type Sdk = typeof import('@aws-sdk/client-s3');
 
-/**
- * Reports as objects of a bucket: `<id>.json`, `<id>.html` and `<id>.md`, plans below `plans/`. `save` returns the
- * address of the last. Throws REPORTS_UNAVAILABLE, CREDENTIALS_REFUSED, SECRET_MISSING.
- */
-export function createS3ReportStore(location: S3Location): ReportStore {
+/** Documents as objects of a bucket. Throws REPORTS_UNAVAILABLE, CREDENTIALS_REFUSED, SECRET_MISSING. */
+export function s3Documents(location: S3Location): Documents {
   const addressOf = (name: string) => `s3://${location.bucket}/${location.prefix}${name}`;
   const target = (name: string) => ({ Bucket: location.bucket, Key: `${location.prefix}${name}` });
-  const put = async (document: StoredDocument, timeoutMs: number) => {
-    const { name, text, contentType } = document;
-    await call(location, addressOf(name), timeoutMs, (client, sdk, options) =>
-      client.send(new sdk.PutObjectCommand({ ...target(name), Body: text, ContentType: contentType }), options),
-    );
-    return addressOf(name);
-  };
-  const get = (name: string) =>
-    call(location, addressOf(name), READ_TIMEOUT_MS, async (client, sdk, options) => {
-      try {
-        const { Body } = await client.send(new sdk.GetObjectCommand(target(name)), options);
-        return (await Body?.transformToString()) ?? '';
-      } catch (error) {
-        if (error instanceof sdk.NoSuchKey) return null;
-        throw error;
-      }
-    });
-  const plan = (hash: string) => get(planName(hash));
   return {
-    save: async (id, report) => {
-      // The page is complete without: a plan that cannot be read must not cost the report.
-      const text = report.plan.hash === '' ? null : await plan(report.plan.hash).catch(() => null);
-      let address = '';
-      for (const document of documentsOf(id, report, text)) address = await put(document, SAVE_TIMEOUT_MS);
-      return address;
+    put: async ({ name, text, contentType }, timeoutMs) => {
+      await call(location, addressOf(name), timeoutMs, (client, sdk, options) =>
+        client.send(new sdk.PutObjectCommand({ ...target(name), Body: text, ContentType: contentType }), options),
+      );
+      return addressOf(name);
     },
-    load: async (id) => {
-      const text = await get(reportName(id));
-      return text === null ? null : parseReport(id, text);
-    },
-    savePlan: async (hash, text) => void (await put(planDocument(hash, text), PLAN_TIMEOUT_MS)),
-    plan,
+    get: (name) =>
+      call(location, addressOf(name), READ_TIMEOUT_MS, async (client, sdk, options) => {
+        try {
+          const { Body } = await client.send(new sdk.GetObjectCommand(target(name)), options);
+          return (await Body?.transformToString()) ?? '';
+        } catch (error) {
+          if (error instanceof sdk.NoSuchKey) return null;
+          throw error;
+        }
+      }),
+    list: (prefix, suffix) =>
+      call(location, addressOf(prefix), READ_TIMEOUT_MS, async (client, sdk, options) => {
+        const names: string[] = [];
+        const pages = sdk.paginateListObjectsV2(
+          { client },
+          { Bucket: location.bucket, Prefix: `${location.prefix}${prefix}` },
+          options,
+        );
+        for await (const { Contents = [] } of pages)
+          for (const { Key = '' } of Contents) names.push(Key.slice(location.prefix.length));
+        return names.filter((name) => name.endsWith(suffix)).sort();
+      }),
   };
 }
 

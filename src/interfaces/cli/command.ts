@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import type { DirectActions } from '../../service/direct.js';
+import type { DrillService } from '../../service/drills.js';
 import type { RecoveryService } from '../../service/recoveries.js';
 import type { ExitCode, Streams } from './output.js';
 
@@ -9,6 +10,7 @@ export interface CommandContext {
   streams: Streams;
   direct(): Promise<DirectActions>;
   recoveries(): Promise<RecoveryService>;
+  drills(): Promise<DrillService>;
   /** The task queue of recovery.yaml; the default one where no file is named and none is there. */
   taskQueue(): Promise<string>;
 }

@@ -3,11 +3,13 @@ import { Command, CommanderError } from 'commander';
 import { problem, RecoveryError } from '../../domain/errors.js';
 import { TASK_QUEUE } from '../../domain/messages.js';
 import type { DirectActions } from '../../service/direct.js';
+import { Drills, type DrillService } from '../../service/drills.js';
 import { connect, Recoveries, toRecoveryError, type RecoveryService } from '../../service/recoveries.js';
 import { addApi } from './commands/api.js';
 import { addAbort, addPause, addResume } from './commands/signals.js';
 import { addApprove } from './commands/approve.js';
 import { addBackup } from './commands/backup.js';
+import { addDrill } from './commands/drill.js';
 import { addDoctor } from './commands/doctor.js';
 import { addPlan } from './commands/plan.js';
 import { addReport } from './commands/report.js';
@@ -25,7 +27,7 @@ import { fail, failWith, processStreams, type ExitCode, type Streams } from './o
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
 export type Load = (configPath: string) => Promise<DirectActions>;
-export type Open = () => Promise<{ recoveries: RecoveryService; close(): Promise<void> }>;
+export type Open = () => Promise<{ recoveries: RecoveryService; drills: DrillService; close(): Promise<void> }>;
 
 /** One file a command. In the order of `--help`. */
 const COMMANDS: readonly ((define: Define) => void)[] = [
@@ -43,6 +45,7 @@ const COMMANDS: readonly ((define: Define) => void)[] = [
   addAbort,
   addReport,
   addBackup,
+  addDrill,
   addUnfence,
   addApi,
   addSchema,
@@ -50,7 +53,11 @@ const COMMANDS: readonly ((define: Define) => void)[] = [
 
 async function openTemporal(): ReturnType<Open> {
   const temporal = await connect();
-  return { recoveries: new Recoveries(temporal.client), close: () => temporal.close() };
+  return {
+    recoveries: new Recoveries(temporal.client),
+    drills: new Drills(temporal.client),
+    close: () => temporal.close(),
+  };
 }
 
 /** `ch-recover`: exit 0 done or nothing to do, 1 failed, 2 bad usage or input, 3 needs an operator. */
@@ -130,6 +137,7 @@ function openContext({
     streams,
     direct: async () => (direct ??= await load(named ?? 'recovery.yaml')),
     recoveries: async () => (temporal ??= await open()).recoveries,
+    drills: async () => (temporal ??= await open()).drills,
     taskQueue: async () => {
       try {
         return (await context.direct()).taskQueue;

@@ -12,6 +12,7 @@ import { DEFAULT_LIMITS, RateLimit, StreamSlots, type Limits } from './limits.js
 import { asRecoveryError, problemDetails } from './problem.js';
 import { addAlertmanager } from './routes/alertmanager.js';
 import { addDecisions } from './routes/decisions.js';
+import { addDrills } from './routes/drills.js';
 import { addEvents } from './routes/events.js';
 import { addHealth } from './routes/health.js';
 import { addRecoveries } from './routes/recoveries.js';
@@ -21,6 +22,7 @@ const ENDPOINTS: readonly ((define: Define, parts: ApiParts) => void)[] = [
   addRecoveries,
   addEvents,
   addDecisions,
+  addDrills,
   addAlertmanager,
 ];
 

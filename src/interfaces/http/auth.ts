@@ -2,13 +2,13 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { EVERY_CLUSTER, ROLES, type ApiToken, type Role } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
 
-export type Permission = 'read' | 'operate' | 'approve' | 'stop';
+export type Permission = 'read' | 'operate' | 'approve' | 'stop' | 'drill';
 
 /** Who approves cannot start, who starts cannot approve, unless a token has both roles. Both may stop. */
 const GRANTS: Record<Role, readonly Permission[]> = {
   viewer: ['read'],
-  'drill-runner': ['read'],
-  operator: ['read', 'operate', 'stop'],
+  'drill-runner': ['read', 'drill'],
+  operator: ['read', 'operate', 'stop', 'drill'],
   approver: ['read', 'approve', 'stop'],
 };
 

@@ -5,7 +5,8 @@ import type { AlertMapping } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
 import { parseWith } from '../../domain/request.js';
 import type { ReportArchive } from '../../service/archive.js';
-import type { Log } from '../../service/direct.js';
+import type { DirectActions, Log } from '../../service/direct.js';
+import type { DrillService } from '../../service/drills.js';
 import type { FoundRun, RecoveryService } from '../../service/recoveries.js';
 import { rolesWith, type Authenticate, type Caller, type Permission } from './auth.js';
 import { readJson } from './body.js';
@@ -15,6 +16,8 @@ import { problemSchema } from './schemas.js';
 /** What endpoints ask of the rest. */
 export interface ApiParts {
   recoveries: RecoveryService;
+  drills: DrillService;
+  drillHistory: DirectActions['drillHistory'];
   taskQueue: string;
   reports: ReportArchive;
   /** Names in recovery.yaml. */

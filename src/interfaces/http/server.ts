@@ -5,7 +5,8 @@ import { createAdaptorServer } from '@hono/node-server';
 import type { Address, ApiConfig } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
 import type { ReportArchive } from '../../service/archive.js';
-import type { Log } from '../../service/direct.js';
+import type { DirectActions, Log } from '../../service/direct.js';
+import type { DrillService } from '../../service/drills.js';
 import type { RecoveryService } from '../../service/recoveries.js';
 import { createApi } from './app.js';
 import { authenticateNobody, authenticateTokens, isLoopback, type Authenticate } from './auth.js';
@@ -20,6 +21,8 @@ const STOP_MS = 10_000;
 
 export interface ServeOptions {
   recoveries: RecoveryService;
+  drills: DrillService;
+  drillHistory: DirectActions['drillHistory'];
   taskQueue: string;
   clusters: readonly string[];
   reports: ReportArchive;
@@ -33,10 +36,11 @@ export interface ServeOptions {
 
 /** Listens; `stop` ends event streams, waits for what is under way and closes. */
 export async function serveApi(options: ServeOptions): Promise<{ url: string; stop(): Promise<void> }> {
-  const { api, recoveries, taskQueue, clusters, reports, log } = options;
+  const { api, recoveries, drills, drillHistory, taskQueue, clusters, reports, log } = options;
   const { listen, alertmanager } = api;
   const authenticate = authenticationOf(options);
-  const app = createApi({ recoveries, taskQueue, clusters, reports, alertmanager, authenticate, log });
+  const answers = { recoveries, drills, drillHistory, taskQueue, clusters, reports };
+  const app = createApi({ ...answers, alertmanager, authenticate, log });
   const server = createAdaptorServer({
     fetch: app.fetch,
     createServer,

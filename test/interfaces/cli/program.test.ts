@@ -9,6 +9,7 @@ import type { Outcome, Report } from '../../../src/domain/report.js';
 import { createProgram } from '../../../src/interfaces/cli/program.js';
 import type { DirectActions } from '../../../src/service/direct.js';
 import { progressOfReport } from '../../../src/service/progress-of-report.js';
+import type { DrillService } from '../../../src/service/drills.js';
 import type { RecoveryService } from '../../../src/service/recoveries.js';
 import { repoRoot } from '../../support/tools.js';
 
@@ -51,7 +52,11 @@ function report(outcome: Outcome): Report {
 /** Runs one command line. What is not given refuses to be called, so a test also says what a command leaves alone. */
 async function run(
   line: string[],
-  { direct = {}, service = {} }: { direct?: Partial<DirectActions>; service?: Partial<RecoveryService> } = {},
+  {
+    direct = {},
+    service = {},
+    drills = {},
+  }: { direct?: Partial<DirectActions>; service?: Partial<RecoveryService>; drills?: Partial<DrillService> } = {},
 ) {
   let stdout = '';
   let stderr = '';
@@ -74,7 +79,11 @@ async function run(
     { out: (text) => void (stdout += text), err: (text) => void (stderr += text), isTty: false },
     async () => {
       seen.opened++;
-      return { recoveries: refusing<RecoveryService>(service, 'service'), close };
+      return {
+        recoveries: refusing<RecoveryService>(service, 'service'),
+        drills: refusing<DrillService>(drills, 'drills'),
+        close,
+      };
     },
   );
   const exitCode = await program.run(['node', 'ch-recover', ...line]);
@@ -180,7 +189,8 @@ describe('configuration', () => {
       const load = () => Promise.reject(new RecoveryError('CONFIG_NOT_FOUND', 'not there'));
       const streams = { out: () => undefined, err: () => undefined, isTty: false };
       const recoveries = { start } as unknown as RecoveryService;
-      const program = createProgram(load, streams, async () => ({ recoveries, close: async () => undefined }));
+      const drills = {} as DrillService;
+      const program = createProgram(load, streams, async () => ({ recoveries, drills, close: async () => undefined }));
       return program.run(['node', 'ch-recover', 'start', '--cluster', 'prod', ...line]);
     };
     expect(await startWith([])).toBe(0);

@@ -292,6 +292,8 @@ describe('for machines', () => {
       'post /v1/recoveries/{id}/pause',
       'post /v1/recoveries/{id}/resume',
       'post /v1/recoveries/{id}/abort',
+      'post /v1/drills',
+      'get /v1/drills',
       'post /v1/webhooks/alertmanager',
       'get /livez',
       'get /readyz',

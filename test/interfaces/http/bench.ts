@@ -7,6 +7,8 @@ import { authenticateTokens } from '../../../src/interfaces/http/auth.js';
 import type { Limits } from '../../../src/interfaces/http/limits.js';
 import type { ProblemDetails } from '../../../src/interfaces/http/problem.js';
 import type { ReportArchive } from '../../../src/service/archive.js';
+import type { DrillService } from '../../../src/service/drills.js';
+import type { DirectActions } from '../../../src/service/direct.js';
 import type { FoundRun, RecoveryService } from '../../../src/service/recoveries.js';
 
 export const HASH = 'a'.repeat(64);
@@ -61,7 +63,15 @@ export function api(
     limits,
     alertmanager = null,
     reports = NO_REPORTS,
-  }: { limits?: Partial<Limits>; alertmanager?: AlertMapping | null; reports?: ReportArchive } = {},
+    drills = {},
+    drillHistory = async () => [],
+  }: {
+    limits?: Partial<Limits>;
+    alertmanager?: AlertMapping | null;
+    reports?: ReportArchive;
+    drills?: Partial<DrillService>;
+    drillHistory?: DirectActions['drillHistory'];
+  } = {},
 ) {
   const find = vi.fn(async (id: string) => {
     if (id === 'r-1') return foundRun();
@@ -83,6 +93,8 @@ export function api(
   const write = (fields: object, message: string) => void lines.push(JSON.stringify({ ...fields, message }));
   const app = createApi({
     recoveries,
+    drills: drills as DrillService,
+    drillHistory,
     taskQueue: 'q',
     reports,
     clusters: ['prod', 'test'],

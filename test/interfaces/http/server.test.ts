@@ -4,6 +4,7 @@ import type { ApiConfig } from '../../../src/config/api.js';
 import { authenticateNobody } from '../../../src/interfaces/http/auth.js';
 import { RateLimit } from '../../../src/interfaces/http/limits.js';
 import { serveApi, type ServeOptions } from '../../../src/interfaces/http/server.js';
+import type { DrillService } from '../../../src/service/drills.js';
 import type { RecoveryService } from '../../../src/service/recoveries.js';
 import { foundRun, TOKENS, tokenOf, NO_REPORTS } from './bench.js';
 
@@ -23,6 +24,8 @@ async function serve(change: Partial<ServeOptions> = {}, recoveries: Partial<Rec
   const warnings: string[] = [];
   const server = await serveApi({
     recoveries: recoveries as RecoveryService,
+    drills: {} as DrillService,
+    drillHistory: async () => [],
     taskQueue: 'q',
     clusters: ['prod'],
     reports: NO_REPORTS,

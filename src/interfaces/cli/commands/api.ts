@@ -22,10 +22,13 @@ export function addApi(define: Define): void {
     async (context, options) => {
       const given = options.listen === undefined ? undefined : parseAddress(options.listen);
       if (given === null) throw new RecoveryError('INPUT_INVALID', '--listen is HOST:PORT', { field: 'listen' });
-      const { api, clusters, reports, taskQueue, log } = await context.direct();
+      const direct = await context.direct();
+      const { api, clusters, reports, taskQueue, log } = direct;
       const stopping = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
       const server = await serveApi({
         recoveries: await context.recoveries(),
+        drills: await context.drills(),
+        drillHistory: (cluster, limit) => direct.drillHistory(cluster, limit),
         taskQueue,
         reports,
         clusters,

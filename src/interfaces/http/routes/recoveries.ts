@@ -13,7 +13,7 @@ import { json, mustSeeCluster, unknownRun, visibleRun, type ApiParts, type Defin
 import { planSchema, runSchema, startedSchema, stateSchema } from '../schemas.js';
 import { stateOf, viewOf, urlOf } from '../views.js';
 
-const KEY_HEADER = 'Idempotency-Key';
+export const KEY_HEADER = 'Idempotency-Key';
 const headers = z.object({
   [KEY_HEADER]: z.string().max(200).optional().describe('stands for one recovery, also after its end'),
 });
@@ -151,7 +151,7 @@ async function reportOf(parts: ApiParts, caller: Caller, id: string): Promise<Re
   throw new RecoveryError('RECOVERY_ENDED', `the recovery ${status}, without a report: ${problem?.message ?? ''}`);
 }
 
-function idempotencyKey(value: string | undefined): string | undefined {
+export function idempotencyKey(value: string | undefined): string | undefined {
   if (value !== undefined && !/^[\x21-\x7e]{1,200}$/.test(value))
     throw new RecoveryError('INPUT_INVALID', `${KEY_HEADER}: 1 to 200 visible ASCII characters`, { field: KEY_HEADER });
   return value;

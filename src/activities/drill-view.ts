@@ -1,0 +1,159 @@
+import { drillView, parseDrillView } from '../domain/drill.js';
+import type { ServerIdentity } from '../domain/drill-separation.js';
+import { RecoveryError } from '../domain/errors.js';
+import { quote } from '../domain/names.js';
+import type { ClickHouseNode, ClusterPorts, Ports } from '../ports.js';
+import { CLAIM_DATABASE, prove, whoAnswers, type Proof } from './drill-proof.js';
+
+/** A proof is this old at most when a statement is sent. In milliseconds. */
+const PROOF_MS = 60_000;
+
+export const CLAIM = `CREATE DATABASE IF NOT EXISTS ${quote(CLAIM_DATABASE)} ENGINE = Atomic`;
+
+/**
+ * The scratch target with the backups of the source, as a cluster like any other: `recoverCluster` recovers it, with the
+ * same activities. No statement but a read passes before it is proved, and no older than a minute, that the target is
+ * apart from production, and before the server itself has said again who it is and that the drill has claimed it.
+ */
+export interface DrillView {
+  cluster: ClusterPorts;
+  /** Anew. Throws DRILL_TARGET_UNSAFE. */
+  prove(): Promise<Proof>;
+  /**
+   * For clean-up only: what a drill has claimed was proved then, so it may be emptied also while the source, where an
+   * incident may have begun, does not answer.
+   */
+  forCleanUp(node: string): ClickHouseNode;
+}
+
+export interface DrillPorts extends Ports {
+  /** Throws DRILL_NOT_CONFIGURED where recovery.yaml has no such drill. */
+  drillView(name: string): DrillView;
+}
+
+/** The ports, with a cluster `source@target` for each drill of recovery.yaml. */
+export function withDrillViews(ports: Ports): DrillPorts {
+  const views = new Map<string, DrillView>();
+  const view = (name: string): DrillView => {
+    let found = views.get(name);
+    if (!found) views.set(name, (found = createView(ports, name)));
+    return found;
+  };
+  return {
+    ...ports,
+    drillView: view,
+    cluster: (name) => (parseDrillView(name) ? view(name).cluster : ports.cluster(name)),
+    clusterNames: () => [
+      ...ports.clusterNames(),
+      ...ports.clusterNames().flatMap((name) => {
+        const { drill } = ports.cluster(name);
+        return drill ? [drillView(name, drill.target)] : [];
+      }),
+    ],
+  };
+}
+
+function createView(ports: Ports, name: string): DrillView {
+  const names = parseDrillView(name) ?? { source: name, target: '' };
+  const source = ports.cluster(names.source);
+  if (source.drill?.target !== names.target || !ports.cluster(names.target).scratch)
+    throw new RecoveryError('DRILL_NOT_CONFIGURED', `there is no drill of ${names.source} into ${names.target}`);
+  const target = ports.cluster(names.target);
+  const guard = new Guard(source, target, names);
+  const shards = new Set(source.topology.nodes.map(({ shard }) => shard));
+  const build = (isCleanUp: boolean) =>
+    new Map(
+      target.topology.nodes
+        .filter(({ shard }) => shards.has(shard))
+        .map((ref) => {
+          // Production may have a node of this name: neither people nor what is remembered of a node may take one for the other.
+          const shown = { ...ref, name: `${names.target}/${ref.name}` };
+          return [shown.name, guard.around(target.node(ref.name), shown, isCleanUp)] as const;
+        }),
+    );
+  const [nodes, cleaners] = [build(false), build(true)];
+  const of = (from: Map<string, ClickHouseNode>) => (node: string) => {
+    const found = from.get(node);
+    if (!found) throw new RecoveryError('INTERNAL', `the target of the drill has no node ${node.slice(0, 206)}`);
+    return found;
+  };
+  return {
+    prove: () => guard.prove(),
+    forCleanUp: of(cleaners),
+    cluster: {
+      // What the manifests of its backups say.
+      topology: { cluster: names.source, nodes: [...nodes.values()].map(({ ref }) => ref) },
+      policy: { ...target.policy, approval: 'auto', keepAside: false, onFailure: 'unfence' },
+      node: of(nodes),
+      keeper: {
+        ...target.keeper,
+        deleteStale: async (path) => {
+          await guard.fresh();
+          await target.keeper.deleteStale(path);
+        },
+      },
+      keeperChroot: target.keeperChroot,
+      // Another kind of backup is restored by a program beside production's nodes.
+      repositories: source.repositories.filter(({ kind }) => kind === 'native'),
+      scratch: true,
+      drill: null,
+    },
+  };
+}
+
+const AWAY = ['NODE_UNAVAILABLE', 'KEEPER_UNAVAILABLE'];
+
+class Guard {
+  private proved: { at: number; proof: Promise<Proof> } | null = null;
+
+  constructor(
+    private readonly source: ClusterPorts,
+    private readonly target: ClusterPorts,
+    private readonly names: { source: string; target: string },
+  ) {}
+
+  prove(): Promise<Proof> {
+    const proof = prove(this.source, this.target, this.names);
+    this.proved = { at: performance.now(), proof };
+    proof.catch(() => (this.proved = null));
+    return proof;
+  }
+
+  fresh(): Promise<Proof> {
+    const { proved } = this;
+    return proved && performance.now() - proved.at < PROOF_MS ? proved.proof : this.prove();
+  }
+
+  around(node: ClickHouseNode, ref: ClickHouseNode['ref'], isCleanUp: boolean): ClickHouseNode {
+    return {
+      ref,
+      query: (sql, options) => node.query(sql, options),
+      execute: async (sql, options) => {
+        // Parsed, not run.
+        if (!sql.startsWith('EXPLAIN ')) await this.check(node, sql, isCleanUp);
+        await node.execute(sql, options);
+      },
+    };
+  }
+
+  private async check(node: ClickHouseNode, sql: string, isCleanUp: boolean): Promise<void> {
+    const proof = await this.fresh().catch((error: unknown) => {
+      if (isCleanUp && error instanceof RecoveryError && AWAY.includes(error.code)) return null;
+      throw error;
+    });
+    const now = await whoAnswers(node);
+    const before = proof?.target.find((each) => each.node === node.ref.name);
+    if (proof && (!before || !isSame(now, before)))
+      throw unsafe(`node ${node.ref.name} of ${this.names.target} is another server than a moment ago`);
+    if (!now.claimed && sql !== CLAIM)
+      throw unsafe(`node ${node.ref.name} of ${this.names.target} was not claimed by a drill`);
+  }
+}
+
+function isSame(a: Omit<ServerIdentity, 'tcpPort'>, b: Omit<ServerIdentity, 'tcpPort'>): boolean {
+  return a.uuid === b.uuid && a.host === b.host && a.paths.join() === b.paths.join();
+}
+
+function unsafe(message: string): RecoveryError {
+  return new RecoveryError('DRILL_TARGET_UNSAFE', message);
+}
