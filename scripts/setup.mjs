@@ -183,7 +183,7 @@ function npmPackagesAreInPlace() {
   if (wanted === undefined || installed === undefined) return false;
   // A package.json edited without `npm install`: npm ci refuses it and says what differs.
   const declared = readJson(join(root, 'package.json'));
-  for (const kind of ['dependencies', 'devDependencies', 'optionalDependencies']) {
+  for (const kind of ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies']) {
     if (JSON.stringify(sorted(declared[kind])) !== JSON.stringify(sorted(wanted.packages[''][kind]))) return false;
   }
   return Object.entries(wanted.packages).every(([path, entry]) => {
