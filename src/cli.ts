@@ -34,9 +34,10 @@ async function direct(configPath: string): Promise<DirectActions> {
     plan: (request) => withPatience(PATIENCE_SECONDS, detachedContext(), () => planRecovery(ports, request)),
     doctor: (name) => examineCluster(ports.cluster(name), name),
     unfence: (name) => unfenceCluster(ports.cluster(name), name),
-    runWorker: () =>
+    runWorker: ({ metrics } = {}) =>
       runWorker(config, {
         taskQueue,
+        metrics,
         log,
         onReady: () => process.stdout.write(`worker ready on task queue ${taskQueue}\n`),
       }),

@@ -79,9 +79,9 @@ export class ClickHouseRecoveryPlugin extends SimplePlugin {
   }
 
   private mustOwn(activity: (name: string) => unknown, owner: string): void {
-    const taken = Object.entries(this.activities).filter(([name, ours]) => ![undefined, ours].includes(activity(name)));
-    if (taken.length === 0) return;
-    const names = taken.map(([name]) => name);
+    const ours = Object.entries<unknown>(this.activities);
+    const names = ours.filter(([name, own]) => ![undefined, own].includes(activity(name))).map(([name]) => name);
+    if (names.length === 0) return;
     throw new RecoveryError('ACTIVITY_NAME_TAKEN', `${owner} has activities with names of ours: ${names.join(', ')}`, {
       objects: names,
     });

@@ -48,8 +48,8 @@ export function setDrillGauges(
     const good = ended.find(({ passed }) => passed);
     set('last', ended[0] ? seconds(ended[0]) : 0, { cluster });
     set('lastGood', good ? seconds(good) : 0, { cluster });
-    if (good?.rtoSeconds != null) set('rto', good.rtoSeconds, { cluster });
-    if (good?.rpoSeconds != null) set('rpo', good.rpoSeconds, { cluster });
+    if (typeof good?.rtoSeconds === 'number') set('rto', good.rtoSeconds, { cluster });
+    if (typeof good?.rpoSeconds === 'number') set('rpo', good.rpoSeconds, { cluster });
   }
 }
 

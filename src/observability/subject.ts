@@ -10,6 +10,9 @@ export interface Subject {
   tables?: number;
 }
 
+/** All of them, for whoever lets only known fields into a log. */
+export const SUBJECT_FIELDS: readonly (keyof Subject)[] = ['cluster', 'node', 'shard', 'replica', 'table', 'tables'];
+
 type Fields = Record<string, unknown>;
 
 /** What an activity is about, from its argument. The shapes are those of activities/index.ts. */
@@ -23,7 +26,7 @@ export function subjectOf(argument: unknown): Subject {
     node: text(node['name']),
     shard: text(node['shard'] ?? input['shard']),
     replica: text(node['replica']),
-    table: item['table'] === undefined ? undefined : text(`${String(item['database'])}.${String(item['table'])}`),
+    table: tableOf(item),
     tables: Array.isArray(items) ? items.length : undefined,
   };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
@@ -31,6 +34,10 @@ export function subjectOf(argument: unknown): Subject {
 
 function fieldsOf(value: unknown): Fields {
   return typeof value === 'object' && value !== null ? (value as Fields) : {};
+}
+
+function tableOf({ database, table }: Fields): string | undefined {
+  return typeof database === 'string' && typeof table === 'string' ? text(`${database}.${table}`) : undefined;
 }
 
 const text = (value: unknown) => (typeof value === 'string' ? value.slice(0, 500) : undefined);

@@ -1,4 +1,4 @@
-import type { ApiConfig } from '../config/api.js';
+import type { Address, ApiConfig } from '../config/api.js';
 import type { Plan } from '../domain/plan.js';
 import type { RecoveryRequest } from '../domain/request.js';
 
@@ -50,7 +50,8 @@ export interface DirectActions {
   plan(request: RecoveryRequest): Promise<Plan>;
   doctor(cluster: string): Promise<NodesExamination>;
   unfence(cluster: string): Promise<UnfenceReport>;
-  runWorker(): Promise<void>;
+  /** `metrics`: where Prometheus finds them. */
+  runWorker(options?: { metrics?: Address }): Promise<void>;
   taskQueue: string;
   /** Of recovery.yaml. */
   clusters: readonly string[];

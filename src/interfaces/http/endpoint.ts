@@ -8,6 +8,7 @@ import type { Log } from '../../service/direct.js';
 import type { FoundRun, RecoveryService } from '../../service/recoveries.js';
 import { rolesWith, type Authenticate, type Caller, type Permission } from './auth.js';
 import { readJson } from './body.js';
+import type { ApiMetrics } from './metrics.js';
 import type { Limits, RateLimit, StreamSlots } from './limits.js';
 import { problemSchema } from './schemas.js';
 
@@ -22,6 +23,7 @@ export interface ApiParts {
   limits: Limits;
   rateLimit: RateLimit;
   streams: StreamSlots;
+  metrics: ApiMetrics;
   log: Log;
 }
 

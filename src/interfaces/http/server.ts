@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Address, ApiConfig } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
+import type { DrillSource } from '../../observability/drills.js';
 import type { Log } from '../../service/direct.js';
 import type { RecoveryService } from '../../service/recoveries.js';
 import { createApi } from './app.js';
@@ -22,6 +23,8 @@ export interface ServeOptions {
   taskQueue: string;
   clusters: readonly string[];
   api: ApiConfig;
+  /** Drills whose age goes into the metrics. */
+  drills?: DrillSource;
   /** Serve without tokens; on a loopback address only. */
   insecure: boolean;
   log: Log;
@@ -31,10 +34,10 @@ export interface ServeOptions {
 
 /** Listens; `stop` ends event streams, waits for what is under way and closes. */
 export async function serveApi(options: ServeOptions): Promise<{ url: string; stop(): Promise<void> }> {
-  const { api, recoveries, taskQueue, clusters, log } = options;
+  const { api, recoveries, taskQueue, clusters, drills, log } = options;
   const { listen, alertmanager } = api;
   const authenticate = authenticationOf(options);
-  const app = createApi({ recoveries, taskQueue, clusters, alertmanager, authenticate, log });
+  const app = createApi({ recoveries, taskQueue, clusters, alertmanager, authenticate, drills, log });
   const server = createAdaptorServer({
     fetch: app.fetch,
     createServer,
