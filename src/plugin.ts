@@ -6,7 +6,7 @@ import { createPorts, type ClosablePorts } from './compose.js';
 import type { Config } from './config/checks.js';
 import { RecoveryError } from './domain/errors.js';
 import { reportToMarkdown } from './domain/render-report.js';
-import { observeActivities, withActivityIds } from './observability/activities.js';
+import { observeActivities, withActivityIds, workerMetrics } from './observability/activities.js';
 import type { Ports } from './ports.js';
 
 export interface ClickHouseRecoveryPluginOptions {
@@ -70,6 +70,7 @@ export class ClickHouseRecoveryPlugin extends SimplePlugin {
     if (this.running.has(worker)) return super.runWorker(worker, next);
     this.mustOwn((name) => worker.options.activities.get(name), 'another plugin');
     this.running.add(worker);
+    workerMetrics().begin(this.ports.clusterNames());
     try {
       await super.runWorker(worker, next);
     } finally {

@@ -7,6 +7,7 @@ import {
   NativeConnection,
   Runtime,
   Worker,
+  type Logger,
   type RuntimeOptions,
   type WorkerOptions,
 } from '@temporalio/worker';
@@ -17,7 +18,7 @@ import type { Config } from './config/checks.js';
 import { RecoveryError } from './domain/errors.js';
 import { SEARCH_ATTRIBUTES, TASK_QUEUE } from './domain/messages.js';
 import { reportToMarkdown } from './domain/render-report.js';
-import { observeActivities, withActivityIds } from './observability/activities.js';
+import { observeActivities, withActivityIds, workerMetrics } from './observability/activities.js';
 import { watchDrills } from './observability/drill-gauges.js';
 import type { DrillSource } from './observability/drills.js';
 import { BUCKET_OVERRIDES } from './observability/metrics.js';
@@ -44,13 +45,7 @@ export async function runWorker(
   config: Config,
   { log, taskQueue = TASK_QUEUE, metrics, drills, onReady, decoratePorts, workerOptions }: WorkerSettings,
 ): Promise<void> {
-  // DEBUG: that is where the SDK says that an activity has begun and ended.
-  const logger = new DefaultLogger('DEBUG', ({ level, message, meta }) => {
-    const fields = safeMeta(meta);
-    if (level === 'ERROR' || level === 'WARN') log.warn({ level, ...fields }, message);
-    else if (level === 'INFO' || 'activityId' in fields) log.info(fields, message);
-  });
-  installRuntime({ logger, shutdownSignals: ['SIGINT', 'SIGTERM'] }, metrics);
+  installRuntime({ logger: loggerOf(log), shutdownSignals: ['SIGINT', 'SIGTERM'] }, metrics);
   const tracing = await startTracing();
   const { connectionOptions, namespace } = loadClientConnectConfig();
   const connection = await NativeConnection.connect(connectionOptions);
@@ -77,6 +72,7 @@ export async function runWorker(
       shutdownGraceTime: '30s',
       ...workerOptions,
     });
+    workerMetrics().begin(Object.keys(config.clusters));
     const running = worker.run();
     log.info({ taskQueue, namespace }, 'worker ready');
     onReady?.();
@@ -87,6 +83,16 @@ export async function runWorker(
     await connection.close();
     await tracing?.stop();
   }
+}
+
+/** DEBUG: that is where the SDK says that an activity has ended; 'started' comes without a table, we say that ourselves. */
+function loggerOf(log: Ports['log']): Logger {
+  return new DefaultLogger('DEBUG', ({ level, message, meta }) => {
+    const fields = safeMeta(meta);
+    const [line = ''] = message.split('\n');
+    if (level === 'ERROR' || level === 'WARN') log.warn(fields, line);
+    else if (level === 'INFO' || ('activityId' in fields && line !== 'Activity started')) log.info(fields, line);
+  });
 }
 
 /** Throws INPUT_INVALID where the address of the metrics is taken. */

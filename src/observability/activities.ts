@@ -14,7 +14,8 @@ const subjects = new AsyncLocalStorage<object>();
 /** One for a runtime: a meter that is asked twice for the same gauge would have two that overwrite each other. */
 const metricsOf = new WeakMap<Runtime, WorkerMetrics>();
 
-function workerMetrics(): WorkerMetrics {
+/** Those of the runtime that is installed. */
+export function workerMetrics(): WorkerMetrics {
   const runtime = Runtime.instance();
   const known = metricsOf.get(runtime) ?? createWorkerMetrics(runtime.metricMeter);
   metricsOf.set(runtime, known);
@@ -26,13 +27,15 @@ function workerMetrics(): WorkerMetrics {
  * of a host pass through untouched.
  */
 export function observeActivities(ours: Activities): ActivityInterceptorsFactory {
-  return ({ info }) => {
+  return ({ info, log }) => {
     if (!Object.hasOwn(ours, info.activityType)) return {};
     let subject: object = {};
     return {
       inbound: {
         execute: async (input, next) => {
           subject = subjectOf(input.args[0]);
+          // The SDK's own 'Activity started' is from before anybody knew what it is about.
+          log.debug('Activity runs');
           const metrics = workerMetrics();
           // The first attempt only, and also where the store is away: the recovery ended once.
           if (info.activityType === 'saveReport' && info.attempt === 1)
@@ -48,7 +51,10 @@ export function observeActivities(ours: Activities): ActivityInterceptorsFactory
           }
         },
       },
-      outbound: { getLogAttributes: (attributes, next) => next({ ...attributes, ...subject }) },
+      outbound: {
+        getLogAttributes: (attributes, next) =>
+          next({ ...attributes, runId: info.workflowExecution?.runId, ...subject }),
+      },
     };
   };
 }

@@ -5,7 +5,7 @@
  */
 import type { MetricMeter } from '@temporalio/common';
 import { isErrorCode, type ErrorCode } from '../domain/errors.js';
-import type { Report } from '../domain/report.js';
+import { OUTCOMES, type Report } from '../domain/report.js';
 
 /** Name, help and labels of every metric of a worker. What `ch-recover api` adds is in interfaces/http/metrics.ts. */
 export const WORKER_METRICS = {
@@ -27,6 +27,8 @@ export const BUCKET_OVERRIDES: Record<string, number[]> = {
 };
 
 export interface WorkerMetrics {
+  /** Counters that begin with the first event look to Prometheus as if nothing had happened: they begin at 0. */
+  begin(clusters: readonly string[]): void;
   /** Once a recovery. */
   ended(report: Report): void;
   /** Returns what to call when it has ended, with the error it ended on. */
@@ -48,6 +50,9 @@ export function createWorkerMetrics(meter: MetricMeter): WorkerMetrics {
     gauge.set(now.get(activity) ?? 0, { activity });
   };
   return {
+    begin: (clusters) => {
+      for (const cluster of clusters) for (const outcome of OUTCOMES) ended.add(0, { cluster, outcome });
+    },
     ended: (report) => {
       const { cluster, outcome } = report;
       ended.add(1, { cluster, outcome });

@@ -277,6 +277,7 @@ describe('for machines', () => {
       'post /v1/recoveries/{id}/resume',
       'post /v1/recoveries/{id}/abort',
       'post /v1/webhooks/alertmanager',
+      'get /metrics',
       'get /livez',
       'get /readyz',
     ]);

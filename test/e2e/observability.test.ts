@@ -1,0 +1,268 @@
+/**
+ * One recovery that fails and one that succeeds, with everything switched on that says something: logs, metrics, traces,
+ * reports, the API. What they say, and what they must never say.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { configJsonSchema } from '../../src/config/schema.js';
+import type { Report } from '../../src/domain/report.js';
+import { createDataset } from '../support/dataset.js';
+import { startEchoProxy, type EchoProxy } from '../support/echo-proxy.js';
+import { compareSnapshots, takeSnapshot, type Snapshot } from '../support/oracle.js';
+import { freePorts, scratchDir, start, stop, waitFor, type Child } from '../support/processes.js';
+import { CLUSTER, REPOSITORY, startRig, type Rig } from '../support/recovery-rig.js';
+import {
+  collectHeartbeats,
+  filesUnder,
+  findSecrets,
+  histories,
+  type Place,
+  type Secret,
+} from '../support/secret-scan.js';
+import { repoRoot } from '../support/tools.js';
+
+const SECRETS = {
+  clickhouse: { name: 'ClickHouse password', value: 'canary-ch+7f3a/"x', user: 'default' },
+  backup: { name: 'backup API password', value: 'canary-cb+91c2/"y', user: 'ops' },
+  token: { name: 'API token', value: 'canary-token-5d10' },
+  refused: { name: 'refused API token', value: 'canary-token-0bad' },
+  traces: { name: 'header of the trace exporter', value: 'canary-otlp-33ee' },
+} satisfies Record<string, Secret>;
+/** Where recovery.yaml takes a secret by reference, and what is planted there. */
+const PLANTED: Record<string, Secret> = {
+  'clusters.*.nodes.*.password': SECRETS.clickhouse,
+  'clusters.*.backups.*.password': SECRETS.backup,
+};
+/** A table that all places speak of: a scan of nothing would find no secret either. */
+const MARKER = 'orders';
+
+let scratch: ReturnType<typeof scratchDir>;
+let rig: Rig;
+let proxy: EchoProxy;
+let collector: { server: Server; url: string; bodies: Buffer[] };
+let client: Client;
+let connection: Connection;
+let before: Snapshot;
+let metricsUrl: string;
+let apiUrl: string;
+let api: Child;
+let heartbeats: Place[];
+let collecting: ReturnType<typeof collectHeartbeats> | undefined;
+const answers: Place[] = [];
+const reports: Report[] = [];
+
+async function ask(path: string, { token = SECRETS.token.value, body }: { token?: string; body?: unknown } = {}) {
+  const response = await fetch(apiUrl + path, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await response.text();
+  answers.push({ name: `answer to ${path}`, bytes: Buffer.from(text) });
+  return { status: response.status, text };
+}
+
+async function recover(request: object): Promise<Report> {
+  const { status, text } = await ask('/v1/recoveries', { body: { cluster: CLUSTER, approval: 'auto', ...request } });
+  expect(status, text).toBe(202);
+  const { url } = JSON.parse(text) as { url: string };
+  const report = await waitFor(
+    async () => {
+      const answer = await ask(`${url}/report`);
+      return answer.status === 200 && (JSON.parse(answer.text) as Report);
+    },
+    { what: 'the report', deadlineMs: 120_000, everyMs: 500 },
+  );
+  reports.push(report);
+  return report;
+}
+
+async function startCollector(): Promise<typeof collector> {
+  const bodies: Buffer[] = [];
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      bodies.push(Buffer.concat(chunks));
+      response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { server, bodies, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+function writeConfig(): void {
+  const passwordFile = join(scratch.path, 'cb-password');
+  writeFileSync(passwordFile, `${SECRETS.backup.value}\n`);
+  const nodes = rig.cluster.nodes.map(({ name, shard, replica }) => ({
+    ...{ name, shard, replica, url: proxy.url, password: { env: 'CANARY_CH' } },
+  }));
+  const access = { user: 'ops', password: { file: passwordFile } };
+  rig.configure({
+    nodes,
+    backups: {
+      [REPOSITORY]: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" },
+      cb: { kind: 'clickhouse-backup', api: { [nodes[0]!.name]: proxy.backupUrl }, ...access },
+    },
+  });
+  const sha256 = createHash('sha256').update(SECRETS.token.value).digest('hex');
+  const token = { name: 'bot', sha256, roles: ['operator', 'approver'], clusters: ['*'] };
+  const config = parse(readFileSync(rig.configPath, 'utf8')) as object;
+  writeFileSync(rig.configPath, stringify({ ...config, api: { tokens: [token] } }));
+}
+
+beforeAll(async () => {
+  scratch = scratchDir('tcr-observability');
+  // The backup API that is away is waited for only so long.
+  const policies = { unavailableDeadlineSeconds: 15 };
+  rig = await startRig({ dir: join(scratch.path, 'rig'), shards: 1, policies });
+  proxy = await startEchoProxy({ target: rig.nodes[0]!.url, password: SECRETS.clickhouse.value });
+  collector = await startCollector();
+  writeConfig();
+  connection = await Connection.connect({ address: rig.temporal.address });
+  client = new Client({ connection });
+  await createDataset(rig.nodes, 'small');
+  before = await takeSnapshot({ nodes: rig.nodes, keeperHosts: rig.ensemble.hosts });
+
+  const [metricsPort, apiPort] = (await freePorts(2)) as [number, number];
+  metricsUrl = `http://127.0.0.1:${metricsPort}/metrics`;
+  apiUrl = `http://127.0.0.1:${apiPort}`;
+  await rig.startWorker({
+    options: ['--metrics', `127.0.0.1:${metricsPort}`],
+    workerEnv: {
+      CANARY_CH: SECRETS.clickhouse.value,
+      CH_RECOVER_LOG: 'trace',
+      OTEL_TRACES_EXPORTER: 'otlp',
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_EXPORTER_OTLP_HEADERS: `x-key=${SECRETS.traces.value}`,
+      OTEL_BSP_SCHEDULE_DELAY: '500',
+    },
+  });
+  api = await start({
+    name: 'api',
+    command: process.execPath,
+    args: [join(repoRoot, 'dist/cli.js'), 'api', '--listen', `127.0.0.1:${apiPort}`],
+    logFile: join(rig.dir, 'api.log'),
+    env: { ...rig.env, CH_RECOVER_LOG: 'trace' },
+  });
+  await waitFor(() => fetch(`${apiUrl}/readyz`).then(({ ok }) => ok), { what: 'the API', deadlineMs: 30_000 });
+
+  await rig.disaster();
+  collecting = collectHeartbeats(client);
+  // 2.5 s: long enough for a heartbeat of the table that fails.
+  proxy.echo(`SYSTEM RESTORE REPLICA \`shop\`.\`${MARKER}\``, 2_500);
+  await recover({});
+  proxy.echo(null);
+  await recover({ adopt: true });
+  await recover({ backup: 'cb/any' });
+  heartbeats = await collecting.stop();
+  await ask('/v1/recoveries', { token: SECRETS.refused.value });
+}, 300_000);
+
+afterAll(async () => {
+  await collecting?.stop();
+  if (api) await stop(api, 1_000);
+  await connection?.close();
+  await rig?.stop();
+  await proxy?.stop();
+  collector?.server.closeAllConnections();
+  collector?.server.close();
+  if (process.env['KEEP']) console.log(scratch.path); else
+  scratch?.remove();
+});
+
+it('one recovery failed on a table, the next brought everything back, the third on a backup that is away', async () => {
+  const [failed, succeeded, third] = reports as [Report, Report, Report];
+  expect(failed.outcome).toBe('failed');
+  expect(failed.tables.filter(({ outcome }) => outcome === 'failed').map(({ table }) => table)).toContain(MARKER);
+  expect(succeeded.outcome).toBe('succeeded');
+  expect(third.problem?.code).toBeDefined();
+  expect(compareSnapshots(before, await takeSnapshot({ nodes: rig.nodes, keeperHosts: rig.ensemble.hosts }))).toEqual(
+    [],
+  );
+});
+
+describe('secrets', () => {
+  const secrets = Object.values(SECRETS);
+  let places: Place[];
+
+  beforeAll(async () => {
+    const scrapes = [await fetch(metricsUrl).then((answer) => answer.text()), (await ask('/metrics')).text];
+    if (process.env['KEEP']) writeFileSync('/tmp/promt/worker.txt', scrapes[0]!), writeFileSync('/tmp/promt/api.txt', scrapes[1]!);
+    // Spans leave in batches.
+    await waitFor(() => Buffer.concat(collector.bodies).includes('RunActivity:saveReport'), {
+      what: 'spans',
+      deadlineMs: 20_000,
+    });
+    places = [
+      ...(await histories(client)),
+      // Temporal's database, logs, reports, and all that the engines wrote.
+      ...filesUnder(rig.dir),
+      ...heartbeats,
+      ...answers,
+      ...scrapes.map((text, index) => ({ name: `metrics ${index}`, bytes: Buffer.from(text) })),
+      ...collector.bodies.map((bytes) => ({ name: 'traces', bytes })),
+    ];
+  });
+
+  it('were planted wherever recovery.yaml takes one by reference', () => {
+    expect(referencesIn(configJsonSchema())).toEqual(Object.keys(PLANTED).sort());
+  });
+
+  it('were said back to us, both of them', () => {
+    const said = proxy.echoed.join('\n');
+    expect(said).toContain(SECRETS.clickhouse.value);
+    expect(said).toContain(SECRETS.backup.value);
+  });
+
+  it('the scan reads what it is meant to read', () => {
+    for (const kind of [
+      'history of',
+      'heartbeat of',
+      'answer to',
+      'worker-1.log',
+      'api.log',
+      '/reports/',
+      'temporal.db',
+      'metrics',
+      'traces',
+    ])
+      expect(
+        places.some(({ name }) => name.includes(kind)),
+        kind,
+      ).toBe(true);
+    for (const kind of ['history of', 'heartbeat of', 'answer to', 'worker-1.log', '/reports/', 'temporal.db'])
+      expect(
+        places.filter(({ name, bytes }) => name.includes(kind) && bytes.includes(MARKER)).length,
+        kind,
+      ).toBeGreaterThan(0);
+  });
+
+  it('are in no history, heartbeat, log, report, answer, metric or trace', () => {
+    expect(findSecrets(places, secrets)).toEqual([]);
+  });
+});
+
+/** Paths of a JSON schema where `{ env }` or `{ file }` is taken, with * for names and numbers. */
+function referencesIn(schema: unknown, path: string[] = []): string[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const { properties, additionalProperties, items, anyOf, oneOf } = schema as Record<string, unknown>;
+  const choices = [...((anyOf ?? []) as object[]), ...((oneOf ?? []) as object[])];
+  const isReference = choices.some(
+    (choice) => Object.keys((choice as { properties?: object }).properties ?? {}).join() === 'env',
+  );
+  const found = isReference
+    ? [path.join('.')]
+    : [
+        ...Object.entries(properties ?? {}).flatMap(([name, each]) => referencesIn(each, [...path, name])),
+        ...[additionalProperties, items].flatMap((each) => referencesIn(each, [...path, '*'])),
+        ...choices.flatMap((each) => referencesIn(each, path)),
+      ];
+  return [...new Set(found)].sort();
+}
