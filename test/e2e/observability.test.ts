@@ -4,8 +4,6 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -14,6 +12,8 @@ import { configJsonSchema } from '../../src/config/schema.js';
 import type { Report } from '../../src/domain/report.js';
 import { createDataset } from '../support/dataset.js';
 import { startEchoProxy, type EchoProxy } from '../support/echo-proxy.js';
+import { startCollector, type Collector } from '../support/otlp-collector.js';
+import { samplesOf, valueOf } from '../support/prometheus.js';
 import { compareSnapshots, takeSnapshot, type Snapshot } from '../support/oracle.js';
 import { freePorts, scratchDir, start, stop, waitFor, type Child } from '../support/processes.js';
 import { CLUSTER, REPOSITORY, startRig, type Rig } from '../support/recovery-rig.js';
@@ -45,13 +45,15 @@ const MARKER = 'orders';
 let scratch: ReturnType<typeof scratchDir>;
 let rig: Rig;
 let proxy: EchoProxy;
-let collector: { server: Server; url: string; bodies: Buffer[] };
+let collector: Collector;
 let client: Client;
 let connection: Connection;
 let before: Snapshot;
 let metricsUrl: string;
 let apiUrl: string;
 let api: Child;
+/** What the worker and the API said to Prometheus in the end. */
+let scraped: { worker: string; api: string };
 let heartbeats: Place[];
 let collecting: ReturnType<typeof collectHeartbeats> | undefined;
 const answers: Place[] = [];
@@ -81,20 +83,6 @@ async function recover(request: object): Promise<Report> {
   );
   reports.push(report);
   return report;
-}
-
-async function startCollector(): Promise<typeof collector> {
-  const bodies: Buffer[] = [];
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      bodies.push(Buffer.concat(chunks));
-      response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { server, bodies, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
 function writeConfig(): void {
@@ -163,6 +151,10 @@ beforeAll(async () => {
   await recover({ backup: 'cb/any' });
   heartbeats = await collecting.stop();
   await ask('/v1/recoveries', { token: SECRETS.refused.value });
+  scraped = { worker: await (await fetch(metricsUrl)).text(), api: (await ask('/metrics')).text };
+  // Spans leave in batches.
+  const saved = () => Buffer.concat(collector.bodies).includes('RunActivity:saveReport');
+  await waitFor(saved, { what: 'spans', deadlineMs: 20_000 });
 }, 300_000);
 
 afterAll(async () => {
@@ -171,9 +163,7 @@ afterAll(async () => {
   await connection?.close();
   await rig?.stop();
   await proxy?.stop();
-  collector?.server.closeAllConnections();
-  collector?.server.close();
-  if (process.env['KEEP']) console.log(scratch.path); else
+  collector?.stop();
   scratch?.remove();
 });
 
@@ -193,20 +183,13 @@ describe('secrets', () => {
   let places: Place[];
 
   beforeAll(async () => {
-    const scrapes = [await fetch(metricsUrl).then((answer) => answer.text()), (await ask('/metrics')).text];
-    if (process.env['KEEP']) writeFileSync('/tmp/promt/worker.txt', scrapes[0]!), writeFileSync('/tmp/promt/api.txt', scrapes[1]!);
-    // Spans leave in batches.
-    await waitFor(() => Buffer.concat(collector.bodies).includes('RunActivity:saveReport'), {
-      what: 'spans',
-      deadlineMs: 20_000,
-    });
     places = [
       ...(await histories(client)),
-      // Temporal's database, logs, reports, and all that the engines wrote.
-      ...filesUnder(rig.dir),
+      // Temporal's database, logs and reports. The engines never had these passwords, and delete files meanwhile.
+      ...filesUnder(rig.dir, { except: ['clickhouse', 'zookeeper'] }),
       ...heartbeats,
       ...answers,
-      ...scrapes.map((text, index) => ({ name: `metrics ${index}`, bytes: Buffer.from(text) })),
+      ...Object.entries(scraped).map(([of, text]) => ({ name: `metrics of ${of}`, bytes: Buffer.from(text) })),
       ...collector.bodies.map((bytes) => ({ name: 'traces', bytes })),
     ];
   });
@@ -246,6 +229,66 @@ describe('secrets', () => {
 
   it('are in no history, heartbeat, log, report, answer, metric or trace', () => {
     expect(findSecrets(places, secrets)).toEqual([]);
+  });
+});
+
+describe('what is said', () => {
+  interface Line {
+    activityType?: string;
+    msg: string;
+    table?: string;
+  }
+  const linesOf = (child: string) =>
+    readFileSync(join(rig.dir, `${child}.log`), 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as Line);
+
+  it('every line of an activity names its workflow and run, and of a table that table', () => {
+    const lines = linesOf('worker-1').filter(({ activityType }) => activityType !== undefined);
+    expect(lines.length).toBeGreaterThan(20);
+    const ids = { workflowId: expect.any(String) as string, runId: expect.stringMatching(/^[0-9a-f-]{36}$/) as string };
+    for (const line of lines) expect(line).toMatchObject({ ...ids, cluster: CLUSTER });
+    const tables = lines.filter(({ activityType }) => activityType?.includes('Table'));
+    for (const line of tables.filter(({ activityType }) => !activityType?.endsWith('Tables')))
+      expect(line).toMatchObject({
+        node: 'node1',
+        shard: '01',
+        replica: 'r1',
+        table: expect.stringMatching(/./) as string,
+      });
+    const failed = lines.filter(({ msg, table }) => msg === 'Activity failed' && table === `shop.${MARKER}`);
+    expect(failed).toMatchObject([
+      { activityType: 'restoreTableReplica', level: 40, error: expect.any(String) as string },
+    ]);
+  });
+
+  it('Prometheus finds Temporal’s metrics and ours at the worker, and they are those of the reports', () => {
+    const { worker } = scraped;
+    expect(samplesOf(worker).some(({ name }) => name.startsWith('temporal_'))).toBe(true);
+    const count = (outcome: string) => reports.filter((report) => report.outcome === outcome).length;
+    for (const outcome of ['succeeded', 'failed', 'needs-operator'])
+      expect(valueOf(worker, 'ch_recover_recoveries_ended_total', { cluster: CLUSTER, outcome })).toBe(count(outcome));
+    const recovered = reports.flatMap(({ tables }) => tables).filter(({ outcome }) => outcome === 'recovered');
+    expect(valueOf(worker, 'ch_recover_tables_ended_total', { outcome: 'recovered' })).toBe(recovered.length);
+    const code = { activity: 'restoreTableReplica', code: 'STATEMENT_FAILED' };
+    expect(valueOf(worker, 'ch_recover_activity_failures_total', code)).toBe(1);
+    expect(worker).not.toContain(MARKER);
+  });
+
+  it('and at the API what Temporal keeps', () => {
+    for (const outcome of ['succeeded', 'failed'])
+      expect(valueOf(scraped.api, 'ch_recover_recoveries_closed', { cluster: CLUSTER, outcome })).toBe(
+        reports.filter((report) => report.outcome === outcome).length,
+      );
+    expect(valueOf(scraped.api, 'ch_recover_workers')).toBe(1);
+    expect(scraped.api).not.toContain(MARKER);
+  });
+
+  it('traces go from the workflow to its activities', () => {
+    const spans = Buffer.concat(collector.bodies);
+    for (const span of ['RunWorkflow:recoverCluster', 'StartActivity:verifyTableParts', 'RunActivity:verifyTableParts'])
+      expect(spans.includes(span), span).toBe(true);
   });
 });
 

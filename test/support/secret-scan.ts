@@ -38,9 +38,10 @@ export function findSecrets(places: readonly Place[], secrets: readonly Secret[]
   );
 }
 
-export function filesUnder(dir: string): Place[] {
+/** `except`: folders in `dir` that are left out. */
+export function filesUnder(dir: string, { except = [] }: { except?: readonly string[] } = {}): Place[] {
   return readdirSync(dir, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && !except.some((each) => entry.parentPath.startsWith(join(dir, each))))
     .map((entry) => join(entry.parentPath, entry.name))
     .map((path) => ({ name: path, bytes: readFileSync(path) }));
 }
