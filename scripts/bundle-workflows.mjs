@@ -2,6 +2,7 @@
 // worker of one version runs the same bytes.
 
 import { writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
@@ -13,3 +14,6 @@ const { code } = await bundleWorkflowCode({
   logger: new DefaultLogger('WARN'),
 });
 writeFileSync(join(dist, 'workflow-bundle.js'), code);
+// A bundle fits the SDK it was made with, and no other: src/bundle.ts looks.
+const { version } = createRequire(import.meta.url)('@temporalio/worker/package.json');
+writeFileSync(join(dist, 'workflow-bundle.json'), `${JSON.stringify({ sdk: version })}\n`);

@@ -27,7 +27,7 @@ export const EDGES = {
   config: { parts: ['domain'], packages: 'any' },
   service: {
     parts: ['domain', 'config'],
-    typesOf: ['workflows'],
+    typesOf: ['workflows', 'observability'],
     packages: ['@temporalio/client', '@temporalio/common', '@temporalio/envconfig', 'node:*'],
   },
   // What a person asks of the nodes without Temporal: doctor, unfence. `service` says in what shape it answers.
@@ -36,17 +36,21 @@ export const EDGES = {
   interfaces: { parts: ['service', 'domain', 'config', 'worker', 'interfaces/http'], packages: 'any' },
   // `ch-recover api` starts it; it knows nothing of the command line.
   'interfaces/http': {
-    parts: ['service', 'domain', 'config'],
-    packages: ['hono', '@hono/zod-openapi', '@hono/node-server', 'zod', 'node:*'],
+    parts: ['service', 'domain', 'config', 'observability'],
+    packages: ['prom-client', 'hono', '@hono/zod-openapi', '@hono/node-server', 'zod', 'node:*'],
   },
+  // Metrics, traces and the fields of log lines.
+  observability: { parts: ['domain', 'ports'], packages: 'any' },
   embedded: { free: true },
   // Composition roots: the only places that wire adapters to what uses them.
   compose: { free: true },
   cli: { free: true },
   worker: { free: true },
   plugin: { free: true },
-  // The package's entry: it re-exports, and wires nothing.
+  // The package's entries: they re-export, and wire nothing.
   index: { free: true },
+  client: { free: true },
+  bundle: { free: true },
 };
 
 /** The part of src that a file belongs to: 'domain' for src/domain/names.ts, 'ports' for src/ports.ts. */

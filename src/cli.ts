@@ -8,6 +8,7 @@ import { examineCluster } from './direct/doctor.js';
 import { unfenceCluster } from './direct/unfence.js';
 import { TASK_QUEUE } from './domain/messages.js';
 import { createProgram } from './interfaces/cli/program.js';
+import { drillSource } from './observability/drills.js';
 import type { Ports } from './ports.js';
 import type { DirectActions } from './service/direct.js';
 import { runWorker } from './worker.js';
@@ -36,13 +37,15 @@ async function direct(configPath: string): Promise<DirectActions> {
     plan: (request) => withPatience(PATIENCE_SECONDS, detachedContext(), () => planRecovery(ports, request)),
     doctor: (name) => examineCluster(ports.cluster(name), name),
     unfence: (name) => unfenceCluster(ports.cluster(name), name),
+    drillGauges: drillSource(ports.drills, config.clusters),
     drillHistory: async (name, limit) => {
       ports.cluster(name);
       return ports.drills.list(name, limit);
     },
-    runWorker: () =>
+    runWorker: ({ metrics } = {}) =>
       runWorker(config, {
         taskQueue,
+        metrics,
         log,
         onReady: () => process.stdout.write(`worker ready on task queue ${taskQueue}\n`),
       }),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { getClient } from '@temporalio/activity';
 import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-backup.js';
 import { createNativeRepository } from './adapters/backups/native.js';
 import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
@@ -15,13 +16,12 @@ import type { NodeConfig } from './config/schema.js';
 import { resolveSecret } from './config/secrets.js';
 import { RecoveryError } from './domain/errors.js';
 import type { BackupRepository, ClusterPorts, Ports } from './ports.js';
+import { openRecoveryOn } from './service/open-recovery.js';
 
 export interface ComposeOptions {
   log: Ports['log'];
   /** Whether the worker could register our search attributes. @default false */
   searchAttributes?: boolean;
-  /** How drills find out that they have to step aside. @default not known: no drill runs there */
-  recoveryOn?: Ports['recoveryOn'];
 }
 
 export interface ClosablePorts extends Ports {
@@ -30,10 +30,7 @@ export interface ClosablePorts extends Ports {
 }
 
 /** The composition root: wires the adapters to what the configuration names. Nothing connects before its first use. */
-export function createPorts(
-  config: Config,
-  { log, searchAttributes = false, recoveryOn = unknownRecovery }: ComposeOptions,
-): ClosablePorts {
+export function createPorts(config: Config, { log, searchAttributes = false }: ComposeOptions): ClosablePorts {
   const clusters = new Map<string, Wired>();
   const documents = documentsIn(config.reports);
   return {
@@ -51,7 +48,8 @@ export function createPorts(
     clusterNames: () => Object.keys(config.clusters),
     reports: createReportStore(documents),
     drills: createDrillStore(documents),
-    recoveryOn,
+    // Asked in activities only.
+    recoveryOn: (cluster) => openRecoveryOn(getClient())(cluster),
     searchAttributes,
     sha256: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
     log,
@@ -154,8 +152,4 @@ function readCertificate(path: string): string {
       `the certificate ${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'error'})`,
     );
   }
-}
-
-async function unknownRecovery(): Promise<never> {
-  throw new RecoveryError('INTERNAL', 'only a worker knows which recoveries run');
 }

@@ -87,6 +87,16 @@ export const ERRORS = {
     httpStatus: 409,
   },
 
+  // refused when a worker with the plugin is made
+  ACTIVITY_NAME_TAKEN: input(
+    'an activity of the worker has the name of one of ours',
+    'rename yours, or run recoveries in a worker of their own; running recoveries know ours by its name',
+  ),
+  BUNDLE_MISMATCH: input(
+    'the prebuilt workflow bundle was made with another version of the Temporal SDK',
+    'use `temporal-clickhouse-recovery/workflows` in a bundle of your own, or the SDK version that is named',
+  ),
+
   // refused by the HTTP API before anything was looked at
   UNAUTHENTICATED: {
     ...input('no valid token', 'send `Authorization: Bearer TOKEN`; the sha256 of TOKEN stands in recovery.yaml'),

@@ -3,7 +3,8 @@ import type { KeeperStateLine } from './inventory.js';
 
 export const REPORT_SCHEMA_VERSION = 1;
 
-export type Outcome = 'succeeded' | 'nothing-to-do' | 'failed' | 'needs-operator' | 'aborted';
+export const OUTCOMES = ['succeeded', 'nothing-to-do', 'failed', 'needs-operator', 'aborted'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 
 export const STAGES = ['stop', 'restore-data', 'verify-parts', 'restore-replica', 'validate'] as const;
 export type StageName = (typeof STAGES)[number];

@@ -1,7 +1,8 @@
-import type { ApiConfig } from '../config/api.js';
+import type { Address, ApiConfig } from '../config/api.js';
 import type { DrillReport } from '../domain/drill.js';
 import type { Plan } from '../domain/plan.js';
 import type { RecoveryRequest } from '../domain/request.js';
+import type { DrillSource } from '../observability/drills.js';
 import type { ReportArchive } from './archive.js';
 
 export interface DoctorCheck {
@@ -52,9 +53,12 @@ export interface DirectActions {
   plan(request: RecoveryRequest): Promise<Plan>;
   doctor(cluster: string): Promise<NodesExamination>;
   unfence(cluster: string): Promise<UnfenceReport>;
+  /** What the metrics of drills come from. */
+  drillGauges: DrillSource;
   /** Newest first, from the report store. Throws CLUSTER_UNKNOWN. */
   drillHistory(cluster: string, limit: number): Promise<DrillReport[]>;
-  runWorker(): Promise<void>;
+  /** `metrics`: where Prometheus finds them. */
+  runWorker(options?: { metrics?: Address }): Promise<void>;
   taskQueue: string;
   /** Of recovery.yaml. */
   clusters: readonly string[];

@@ -118,9 +118,7 @@ describeOn('embedded', 'the stock Temporal UI', { needs: ['nativeBackup'] }, () 
       shown.on('pageerror', (error) => asked.push(error.message));
       await shown.goto(pathToFileURL(file).href);
       expect(await shown.locator('h1').innerText()).toMatch(/demo\s+✔ succeeded/);
-      const [content, window] = (await shown.evaluate(
-        '[document.documentElement.scrollWidth, innerWidth]',
-      )) as number[];
+      const [content, window] = await shown.evaluate<number[]>('[document.documentElement.scrollWidth, innerWidth]');
       expect(content).toBeLessThanOrEqual(window!);
       await screenshot(shown, name);
       await shown.getByText('the exact SQL').click();

@@ -170,13 +170,14 @@ async function startRigOn<Cluster extends TestCluster, KeeperKind extends Keeper
     cli,
     /** All workers so far, also those that ended. */
     workers: workers as readonly Child[],
-    /** A worker process, polling. @throws Error with its log where it ends first. `script`: another entry than the product's, such as one with crash points. */
+    /** A worker process, polling. @throws Error with its log where it ends first. `script`: another entry than the product's, such as one with crash points; `options`: of `ch-recover worker`. */
     async startWorker({
       script,
       workerEnv = {},
-    }: { script?: string; workerEnv?: Record<string, string> } = {}): Promise<Child> {
+      options = [],
+    }: { script?: string; workerEnv?: Record<string, string>; options?: string[] } = {}): Promise<Child> {
       const name = `worker-${++started}`;
-      const args = script === undefined ? [cliPath, 'worker'] : ['--import', 'tsx', script];
+      const args = script === undefined ? [cliPath, 'worker', ...options] : ['--import', 'tsx', script];
       const child = await start({
         name,
         command: process.execPath,

@@ -30,6 +30,12 @@ export function findTemporal(): string {
   return found;
 }
 
+/** Prometheus's checker of rules; undefined where there is none, since only a check of documentation needs it. */
+export function findPromtool(): string | undefined {
+  const installed = join(repoRoot, '.tools/prometheus/promtool');
+  return existsSync(installed) ? installed : findOnPath('promtool');
+}
+
 export function findJava(): string {
   const found = findOnPath('java');
   if (found === undefined) throw missing('java');

@@ -18,11 +18,11 @@ export interface StoredDocument {
 /** Where documents are kept: a folder or a bucket. Throws REPORTS_UNAVAILABLE and what the place adds to that. */
 export interface Documents {
   /** Returns the address. A reader sees the old document or the whole new one. */
-  put(document: StoredDocument, timeoutMs: number): Promise<string>;
+  put: (document: StoredDocument, timeoutMs: number) => Promise<string>;
   /** Null where there is none. */
-  get(name: string): Promise<string | null>;
+  get: (name: string) => Promise<string | null>;
   /** Names that begin with `prefix` and end with `suffix`, in the order of their characters. */
-  list(prefix: string, suffix: string): Promise<string[]>;
+  list: (prefix: string, suffix: string) => Promise<string[]>;
 }
 
 /** For programs, for a browser and, written last, for a terminal: who finds the last finds all. */

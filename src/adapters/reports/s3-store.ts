@@ -1,3 +1,4 @@
+import type * as AwsS3 from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { RecoveryError } from '../../domain/errors.js';
 import type { Documents } from './documents.js';
@@ -22,7 +23,7 @@ export interface S3Location {
 
 const READ_TIMEOUT_MS = 10_000;
 
-type Sdk = typeof import('@aws-sdk/client-s3');
+type Sdk = typeof AwsS3;
 
 /** Documents as objects of a bucket. Throws REPORTS_UNAVAILABLE, CREDENTIALS_REFUSED, SECRET_MISSING. */
 export function s3Documents(location: S3Location): Documents {

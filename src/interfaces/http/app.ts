@@ -5,9 +5,11 @@ import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { RecoveryError } from '../../domain/errors.js';
-import type { Log } from '../../service/direct.js';
+import type { DrillSource } from '../../observability/drills.js';
+import { Overviews } from '../../service/overview.js';
 import { docsPage } from './docs-page.js';
 import { definer, type ApiApp, type ApiEnv, type ApiParts, type Define } from './endpoint.js';
+import { ApiMetrics } from './metrics.js';
 import { DEFAULT_LIMITS, RateLimit, StreamSlots, type Limits } from './limits.js';
 import { asRecoveryError, problemDetails } from './problem.js';
 import { addAlertmanager } from './routes/alertmanager.js';
@@ -15,6 +17,7 @@ import { addDecisions } from './routes/decisions.js';
 import { addDrills } from './routes/drills.js';
 import { addEvents } from './routes/events.js';
 import { addHealth } from './routes/health.js';
+import { addMetrics } from './routes/metrics.js';
 import { addRecoveries } from './routes/recoveries.js';
 
 /** In the order of the documentation. */
@@ -24,9 +27,14 @@ const ENDPOINTS: readonly ((define: Define, parts: ApiParts) => void)[] = [
   addDecisions,
   addDrills,
   addAlertmanager,
+  addMetrics,
 ];
 
-export type ApiOptions = Omit<ApiParts, 'limits' | 'rateLimit' | 'streams'> & { limits?: Partial<Limits> };
+export type ApiOptions = Omit<ApiParts, 'limits' | 'rateLimit' | 'streams' | 'metrics'> & {
+  limits?: Partial<Limits>;
+  /** Drills whose age goes into the metrics. */
+  drillGauges?: DrillSource;
+};
 
 /** The HTTP API as a function of requests. `endStreams`: before the server stops. */
 export function createApi(options: ApiOptions): {
@@ -35,14 +43,17 @@ export function createApi(options: ApiOptions): {
   endStreams(): void;
 } {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const { recoveries, taskQueue, clusters, drillGauges, log } = options;
+  const overviews = new Overviews(recoveries, taskQueue);
   const parts: ApiParts = {
     ...options,
     limits,
     rateLimit: new RateLimit(limits),
     streams: new StreamSlots(limits),
+    metrics: new ApiMetrics({ look: () => overviews.look(), clusters, drills: drillGauges, log }),
   };
   const app: ApiApp = new OpenAPIHono<ApiEnv>();
-  app.use(logged(parts.log), secureHeaders({ contentSecurityPolicy: CONTENT_POLICY }), noStore);
+  app.use(logged(parts), secureHeaders({ contentSecurityPolicy: CONTENT_POLICY }), noStore);
   app.onError((error, context) => {
     const found = asRecoveryError(error);
     const requestId = context.get('requestId');
@@ -82,7 +93,7 @@ const noStore: MiddlewareHandler = async (context, next) => {
 };
 
 /** Who asked for what, and how it ended: no headers, no bodies. */
-function logged(log: Log): MiddlewareHandler<ApiEnv> {
+function logged({ log, metrics }: ApiParts): MiddlewareHandler<ApiEnv> {
   return async (context, next) => {
     const requestId = randomUUID();
     const from = performance.now();
@@ -98,6 +109,7 @@ function logged(log: Log): MiddlewareHandler<ApiEnv> {
       status: context.res.status,
       ms: Math.round(performance.now() - from),
     };
+    metrics.answered(fields);
     log.info(fields, 'request');
   };
 }

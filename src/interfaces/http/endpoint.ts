@@ -10,6 +10,7 @@ import type { DrillService } from '../../service/drills.js';
 import type { FoundRun, RecoveryService } from '../../service/recoveries.js';
 import { rolesWith, type Authenticate, type Caller, type Permission } from './auth.js';
 import { readJson } from './body.js';
+import type { ApiMetrics } from './metrics.js';
 import type { Limits, RateLimit, StreamSlots } from './limits.js';
 import { problemSchema } from './schemas.js';
 
@@ -27,6 +28,7 @@ export interface ApiParts {
   limits: Limits;
   rateLimit: RateLimit;
   streams: StreamSlots;
+  metrics: ApiMetrics;
   log: Log;
 }
 

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Address, ApiConfig } from '../../config/api.js';
 import { RecoveryError } from '../../domain/errors.js';
+import type { DrillSource } from '../../observability/drills.js';
 import type { ReportArchive } from '../../service/archive.js';
 import type { DirectActions, Log } from '../../service/direct.js';
 import type { DrillService } from '../../service/drills.js';
@@ -27,6 +28,8 @@ export interface ServeOptions {
   clusters: readonly string[];
   reports: ReportArchive;
   api: ApiConfig;
+  /** Drills whose age goes into the metrics. */
+  drillGauges?: DrillSource;
   /** Serve without tokens; on a loopback address only. */
   insecure: boolean;
   log: Log;
@@ -39,7 +42,7 @@ export async function serveApi(options: ServeOptions): Promise<{ url: string; st
   const { api, recoveries, drills, drillHistory, taskQueue, clusters, reports, log } = options;
   const { listen, alertmanager } = api;
   const authenticate = authenticationOf(options);
-  const answers = { recoveries, drills, drillHistory, taskQueue, clusters, reports };
+  const answers = { recoveries, drills, drillHistory, drillGauges: options.drillGauges, taskQueue, clusters, reports };
   const app = createApi({ ...answers, alertmanager, authenticate, log });
   const server = createAdaptorServer({
     fetch: app.fetch,

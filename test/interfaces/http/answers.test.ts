@@ -295,6 +295,7 @@ describe('for machines', () => {
       'post /v1/drills',
       'get /v1/drills',
       'post /v1/webhooks/alertmanager',
+      'get /metrics',
       'get /livez',
       'get /readyz',
     ]);

@@ -29,6 +29,7 @@ export function addApi(define: Define): void {
         recoveries: await context.recoveries(),
         drills: await context.drills(),
         drillHistory: (cluster, limit) => direct.drillHistory(cluster, limit),
+        drillGauges: direct.drillGauges,
         taskQueue,
         reports,
         clusters,

@@ -1,0 +1,8 @@
+/** `temporal-clickhouse-recovery`: recoveries of ClickHouse clusters in a worker of yours. See the README. */
+export { ClickHouseRecoveryPlugin, type ClickHouseRecoveryPluginOptions } from './plugin.js';
+export { loadConfig } from './config/load.js';
+export { parseConfig, type Config } from './config/checks.js';
+export { TASK_QUEUE } from './domain/messages.js';
+export { ERRORS, RecoveryError, type ErrorCode } from './domain/errors.js';
+export type { DrillHistory, DrillResult } from './observability/drills.js';
+export type { Ports } from './ports.js';
