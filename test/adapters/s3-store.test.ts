@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import S3rver from 's3rver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createDrillStore } from '../../src/adapters/reports/drill-store.js';
 import { createReportStore } from '../../src/adapters/reports/report-store.js';
 import { s3Documents, type S3Location } from '../../src/adapters/reports/s3-store.js';
 import { createPorts } from '../../src/compose.js';
@@ -70,6 +71,26 @@ it('reads its keys anew for each request: rotated ones are found', async () => {
   await expect(reports.load('r-1')).rejects.toMatchObject({ code: 'CREDENTIALS_REFUSED' });
   keysNow = KEYS;
   expect(await reports.load('r-1')).toBeNull();
+});
+
+it('keeps drills, newest first, each cluster for itself', async () => {
+  const drills = createDrillStore(s3Documents({ bucket: 'reports', prefix: 'dr/', endpoint, credentials: () => KEYS }));
+  const drill = (drillId: string, day: string, cluster = 'prod') =>
+    drills.save({
+      ...{ drillId, cluster, outcome: 'passed', problems: [], stages: [], backup: null, objectives: null, rpo: null },
+      ...{ schemaVersion: 1, recoveryId: '', target: 't', rtoSeconds: 1, restored: { tables: 0, rows: 0 } },
+      ...{ missing: { rows: 0, tables: [] }, cleanedUp: true, warnings: [] },
+      ...{ startedAt: `2026-11-${day}T04:00:00.000Z`, finishedAt: `2026-11-${day}T04:01:00.000Z` },
+    });
+  for (const [id, day] of [
+    ['a', '01'],
+    ['c', '03'],
+    ['b', '02'],
+  ] as const)
+    await drill(id, day);
+  expect(await drill('x', '09', 'prod2')).toMatch(/^s3:\/\/reports\/dr\/drills\/prod2\/2026-11-09.*\.md$/);
+  expect((await drills.list('prod', 2)).map(({ drillId }) => drillId)).toEqual(['c', 'b']);
+  expect(await drills.list('never', 2)).toEqual([]);
 });
 
 describe('what can be wrong', () => {

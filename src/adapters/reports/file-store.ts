@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join, posix, resolve, sep } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { RecoveryError } from '../../domain/errors.js';
 import type { Documents } from './documents.js';
 
@@ -11,9 +11,10 @@ export function fileDocuments(dir: string): Documents {
     put: ({ name, text }) => writeAtomically(root, join(root, name), text),
     get: (name) => readIfThere(join(root, name)),
     list: async (prefix, suffix) => {
-      const names = await readdir(join(root, dirname(prefix))).catch(ignoreAbsent);
+      const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
+      const names = await readdir(join(root, folder)).catch(ignoreAbsent);
       return names
-        .map((name) => posix.join(dirname(prefix), name))
+        .map((name) => `${folder}${name}`)
         .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
         .sort();
     },
