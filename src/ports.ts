@@ -2,7 +2,7 @@ import type { RestoreNames } from './domain/clickhouse-backup-names.js';
 import type { ClickHouseBackupManifest } from './domain/clickhouse-backup.js';
 import type { BackupContents, Manifest } from './domain/manifest.js';
 import type { Policy } from './domain/policy.js';
-import type { Report } from './domain/report.js';
+import type { Objectives, Report } from './domain/report.js';
 import type { NodeRef, Topology } from './domain/topology.js';
 
 /** Values bound as `{name:Type}`. */
@@ -152,6 +152,8 @@ export type BackupRepository = NativeRepository | ClickHouseBackupRepository;
 export interface ClusterPorts {
   topology: Topology;
   policy: Policy;
+  /** Of recovery.yaml; for the report. */
+  objectives?: Objectives;
   node(name: string): ClickHouseNode;
   keeper: Keeper;
   repositories: BackupRepository[];

@@ -1,3 +1,4 @@
+import type * as S3 from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { RecoveryError } from '../../domain/errors.js';
 import type { ReportStore } from '../../ports.js';
@@ -30,7 +31,7 @@ const SAVE_TIMEOUT_MS = 15_000;
 const PLAN_TIMEOUT_MS = 5_000;
 const READ_TIMEOUT_MS = 10_000;
 
-type Sdk = typeof import('@aws-sdk/client-s3');
+type Sdk = typeof S3;
 
 /**
  * Reports as objects of a bucket: `<id>.json`, `<id>.html` and `<id>.md`, plans below `plans/`. `save` returns the
