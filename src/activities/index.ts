@@ -1,4 +1,4 @@
-import type { Report } from '../domain/report.js';
+import type { Objectives, Report } from '../domain/report.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import type { BackupRequest, RecoveryRequest } from '../domain/request.js';
@@ -44,11 +44,12 @@ export function createActivities(ports: Ports) {
       cluster,
     }: {
       cluster: string;
-    }): Promise<{ policy: Policy; nodes: NodeRef[]; searchAttributes: boolean }> {
+    }): Promise<{ policy: Policy; nodes: NodeRef[]; searchAttributes: boolean; objectives?: Objectives }> {
       return runStep(0, async () => ({
         policy: ports.cluster(cluster).policy,
         nodes: ports.cluster(cluster).topology.nodes,
         searchAttributes: ports.searchAttributes,
+        objectives: ports.cluster(cluster).objectives,
       }));
     },
     async planRecovery(request: RecoveryRequest): Promise<Plan> {

@@ -5,6 +5,7 @@ import { situationCounts, type Plan, type PlanItem } from './plan.js';
 import {
   REPORT_SCHEMA_VERSION,
   STAGES,
+  type Objectives,
   type Outcome,
   type Report,
   type StageReport,
@@ -42,6 +43,7 @@ export interface ReportInput {
   aborted: boolean;
   problem: Problem | null;
   warnings: string[];
+  objectives?: Objectives;
 }
 
 export function unitKey(item: Pick<PlanItem, 'database' | 'table' | 'node'>): string {
@@ -123,6 +125,7 @@ export function buildReport(input: ReportInput): Report {
             ageSeconds: Math.max(0, Math.round((input.startedAt - Date.parse(takenAt)) / 1000)),
           }
         : null,
+    ...(input.objectives ? { objectives: input.objectives } : {}),
     warnings: [...(plan?.warnings ?? []), ...input.warnings, ...leftovers(tables)],
     unrecovered: tables
       .filter((table) => table.outcome === 'failed' || table.outcome === 'skipped')

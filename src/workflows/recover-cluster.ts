@@ -23,7 +23,7 @@ import { problem, type Problem } from '../domain/errors.js';
 import { lockId, SEARCH_ATTRIBUTES } from '../domain/messages.js';
 import { nothingToDo, workOf, type Plan } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
-import type { Report } from '../domain/report.js';
+import type { Objectives, Report } from '../domain/report.js';
 import { parseRequest, type RecoveryRequest } from '../domain/request.js';
 import { isTemplate, TEMPLATE_DETAILS } from '../domain/template.js';
 import type { NodeRef } from '../domain/topology.js';
@@ -54,12 +54,12 @@ export async function recoverCluster(input: unknown): Promise<Report> {
   if (isTemplate(workflowInfo().memo)) return (await leaveTemplate(request)) as never;
   // First, so that questions and decisions find somebody to answer from the beginning.
   const state = new RecoveryState(workflowInfo().workflowId, request.cluster);
-  const { policy, nodes, searchAttributes } = await settings
+  const { policy, nodes, searchAttributes, objectives } = await settings
     .getPolicy({ cluster: request.cluster })
     .catch((error: unknown) => {
       throw asFailure(problemOf(error));
     });
-  const recovery = new Recovery(request, policy, nodes, state, searchAttributes);
+  const recovery = new Recovery(request, policy, nodes, state, searchAttributes, objectives);
   const report = await recovery.run();
   // Also in a run that was cancelled: it ends with its report.
   await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
@@ -115,6 +115,7 @@ class Recovery {
     private readonly nodes: NodeRef[],
     private readonly state: RecoveryState,
     searchAttributes: boolean,
+    private readonly objectives: Objectives | undefined,
   ) {
     this.activities = activitiesFor(policy);
     this.reports = proxyActivities<Activities>({
@@ -367,6 +368,7 @@ class Recovery {
         aborted: this.state.aborted,
         problem: this.problem,
         warnings: this.warnings,
+        objectives: this.objectives,
       });
     const run = { cluster: this.request.cluster, recovery: this.recovery, plan: this.state.plan?.hash ?? '' };
     const succeeded = report().outcome === 'succeeded';

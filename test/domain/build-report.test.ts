@@ -315,3 +315,23 @@ describe('the report', () => {
     });
   });
 });
+
+describe('what the report has of its surroundings', () => {
+  const full = (change: Partial<ReportInput>): ReportInput => ({
+    ...{ recoveryId: 'r', request: { cluster: 'prod' }, approvedBy: '', fence: 'lifted' },
+    ...{ plan: plan([lost]), results: new Map([[unitKey(lost), result('done')]]), stages: emptyStages() },
+    ...{ startedAt: 1_000, finishedAt: 11_000, aborted: false, problem: null, warnings: [] },
+    ...change,
+  });
+
+  it('objectives, and where each table was when; neither where there is none', () => {
+    const bare = buildReport(full({}));
+    expect([bare.objectives, bare.tables[0]?.timeline]).toEqual([undefined, undefined]);
+    const objectives = { rtoSeconds: 60, rpoSeconds: 3_600 };
+    const timelines = new Map([[unitKey(lost), [{ stage: 'restore-replica' as const, from: 2_000, to: 4_500 }]]]);
+    const report = buildReport(full({ objectives, timelines }));
+    expect(report.objectives).toEqual(objectives);
+    expect(report.tables[0]?.timeline).toEqual([['restore-replica', 1, 3.5]]);
+    expect(reportSchema.parse(report)).toEqual(report);
+  });
+});
