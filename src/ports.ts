@@ -3,7 +3,7 @@ import type { ClickHouseBackupManifest } from './domain/clickhouse-backup.js';
 import type { BackupContents, Manifest } from './domain/manifest.js';
 import type { DrillReport, DrillSettings } from './domain/drill.js';
 import type { Policy } from './domain/policy.js';
-import type { Objectives, Report } from './domain/report.js';
+import type { Report } from './domain/report.js';
 import type { NodeRef, Topology } from './domain/topology.js';
 
 /** Values bound as `{name:Type}`. */
@@ -155,8 +155,6 @@ export type BackupRepository = NativeRepository | ClickHouseBackupRepository;
 export interface ClusterPorts {
   topology: Topology;
   policy: Policy;
-  /** Of recovery.yaml; for the report. */
-  objectives?: Objectives;
   node(name: string): ClickHouseNode;
   keeper: Keeper;
   /** '' or such as `/scratch`: what all paths of `keeper` are under. */

@@ -49,7 +49,7 @@ export function createActivities(ports: Ports) {
         policy: ports.cluster(cluster).policy,
         nodes: ports.cluster(cluster).topology.nodes,
         searchAttributes: ports.searchAttributes,
-        objectives: ports.cluster(cluster).objectives,
+        objectives: ports.cluster(cluster).drill?.objectives,
       }));
     },
     async planRecovery(request: RecoveryRequest): Promise<Plan> {
