@@ -155,6 +155,8 @@ export interface ClusterPorts {
   node(name: string): ClickHouseNode;
   keeper: Keeper;
   repositories: BackupRepository[];
+  /** The ZooKeeper servers by the names of their agents; null: this cluster has no host agents. */
+  cold: { keepers: Record<string, string>; agentTimeoutSeconds: number; chroot: boolean } | null;
 }
 
 export interface ReportStore {

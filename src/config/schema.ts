@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Policy } from '../domain/policy.js';
 import { apiSchema } from './api.js';
+import { coldSchema } from './cold.js';
 
 /** The shape of recovery.yaml. What it cannot say (unique names, URLs, destinations) is in checks.ts. */
 
@@ -103,6 +104,7 @@ const clusterSchema = z.strictObject({
   keeper: keeperSchema,
   nodes: z.array(nodeSchema).min(1).max(1_000),
   backups: z.record(z.string(), backupSchema).optional(),
+  cold: coldSchema.describe('the stop-the-world path').optional(),
   policies: policySchema.describe('override the policies at the top').optional(),
 });
 
