@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { createColdActivities } from './activities/cold/index.js';
 import { createActivities } from './activities/index.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Config } from './config/checks.js';
@@ -40,7 +41,7 @@ export async function runWorker(
       namespace,
       taskQueue,
       ...(workerOptions?.workflowBundle ? {} : workflowCode()),
-      activities: createActivities(ports),
+      activities: { ...createActivities(ports), ...createColdActivities(ports) },
       maxConcurrentActivityTaskExecutions: 100,
       shutdownGraceTime: '30s',
       ...workerOptions,

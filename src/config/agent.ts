@@ -65,7 +65,10 @@ export function parseAgentConfig(value: unknown): AgentConfig {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   if (trees.length === 0) throw invalid('trees', 'there is none');
   const copies = absolute(raw.copies, 'copies');
-  const folders = [...trees.map(({ name: tree, root }) => [`trees.${tree}`, root] as const), ['copies', copies] as const];
+  const folders = [
+    ...trees.map(({ name: tree, root }) => [`trees.${tree}`, root] as const),
+    ['copies', copies] as const,
+  ];
   for (const [field, folder] of folders)
     for (const [other, outer] of folders)
       if (field !== other && `${folder}/`.startsWith(`${outer}/`)) throw invalid(field, `is in ${other}`);

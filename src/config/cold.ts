@@ -7,12 +7,7 @@ export const coldSchema = z.strictObject({
   keepers: z
     .record(z.string(), z.string().min(1).max(300))
     .describe('host:port of every ZooKeeper server, by the name that its agent has'),
-  agentTimeoutSeconds: z
-    .int()
-    .min(1)
-    .max(86_400)
-    .describe('for an agent to take a step; default: 60')
-    .optional(),
+  agentTimeoutSeconds: z.int().min(1).max(86_400).describe('for an agent to take a step; default: 60').optional(),
 });
 export type RawCold = z.infer<typeof coldSchema>;
 

@@ -26,7 +26,8 @@ export interface HostEvidence {
 /** Ours, in a tree: what is being put into place, and what stood there before. Never copied. */
 export const OWN_PREFIX = '.cold-';
 
-const PART_FOLDER = /^(?!tmp|delete_tmp_|attaching_|deleting_|moving_|broken|ignored_|unexpected_).+_\d+_\d+_\d+(_\d+)?$/;
+const PART_FOLDER =
+  /^(?!tmp|delete_tmp_|attaching_|deleting_|moving_|broken|ignored_|unexpected_).+_\d+_\d+_\d+(_\d+)?$/;
 /** Written once, with their part. Whitelisted: what an older or newer server writes beside them is copied. */
 const IMMUTABLE_FILE = /\.(bin|mrk\d?|cmrk\d?|idx|cidx)$/;
 

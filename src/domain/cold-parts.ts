@@ -14,6 +14,8 @@ export interface PartsOnDisk {
   active: DiskPart[];
   /** Entries of `detached/`. */
   detached: string[];
+  /** Parts that lie there and count no more: their partition was dropped or replaced. They are not copied. */
+  dropped: string[];
 }
 
 interface PartBlocks {
@@ -27,9 +29,7 @@ interface PartBlocks {
 /** `all_1_4_2`, with a mutation `all_1_4_2_7`, or, of before 1.1.54310, `20260101_20260131_1_4_2`. */
 export function partBlocks(name: string): PartBlocks | null {
   const old = /^(\d{6})\d\d_\1\d\d_(\d+)_(\d+)_(\d+)$/.exec(name);
-  const match = old
-    ? [...old, undefined]
-    : /^([^_]+(?:_[^_]+)*?)_(\d+)_(\d+)_(\d+)(?:_(\d+))?$/.exec(name);
+  const match = old ? [...old, undefined] : /^([^_]+(?:_[^_]+)*?)_(\d+)_(\d+)_(\d+)(?:_(\d+))?$/.exec(name);
   if (!match) return null;
   const [, partition, min, max, level, mutation] = match;
   return {
@@ -78,6 +78,18 @@ export function activeParts(parts: readonly DiskPart[]): DiskPart[] {
   return active.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** Of parts that count no more, those that no live part has replaced: a server that starts would count them again. */
+export function uncoveredParts(inactive: readonly string[], active: readonly string[]): string[] {
+  const live = grouped(
+    active.flatMap((name) => partBlocks(name) ?? []),
+    ({ partition }) => partition,
+  );
+  return inactive.filter((name) => {
+    const blocks = partBlocks(name);
+    return blocks !== null && !live.get(blocks.partition)?.some((other) => covers(other, blocks));
+  });
+}
+
 function grouped<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) {
@@ -113,11 +125,10 @@ export function lostParts(before: readonly PartsOnDisk[], now: readonly PartsOnD
     }
     const known = new Set(table.detached);
     for (const name of found?.detached ?? [])
-      if (!known.has(name)) findings.push(`${table.table}: new in detached/: ${name}`);
+      if (!known.has(name) && !table.dropped.some((part) => name.endsWith(part)))
+        findings.push(`${table.table}: new in detached/: ${name}`);
   }
-  return findings.length > limit
-    ? [...findings.slice(0, limit), `and ${findings.length - limit} more`]
-    : findings;
+  return findings.length > limit ? [...findings.slice(0, limit), `and ${findings.length - limit} more`] : findings;
 }
 
 export function totals(tables: readonly PartsOnDisk[]): { parts: number; rows: number } {

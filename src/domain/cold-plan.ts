@@ -1,4 +1,13 @@
-import type { ColdHost, ColdManifest, ColdPlan, FoundCopy, HostFacts, NodeState, PlannedHost, ReplicaLag } from './cold.js';
+import type {
+  ColdHost,
+  ColdManifest,
+  ColdPlan,
+  FoundCopy,
+  HostFacts,
+  NodeState,
+  PlannedHost,
+  ReplicaLag,
+} from './cold.js';
 import { problem, type Problem } from './errors.js';
 import type { NodeRef } from './topology.js';
 
@@ -40,7 +49,9 @@ export function planColdBackup(input: Observed & { chroot: boolean }): Unhashed 
       : []),
   ];
   const shared = chroot
-    ? ['the ensemble has a chroot: whoever else uses it is without ZooKeeper meanwhile, and a restore takes them back too']
+    ? [
+        'the ensemble has a chroot: whoever else uses it is without ZooKeeper meanwhile, and a restore takes them back too',
+      ]
     : [];
   const linked = facts.filter(({ method }) => method === 'hardlink').map(({ name }) => name);
   const sameDisk =
@@ -119,7 +130,11 @@ function missingAgents(cluster: string, hosts: readonly ColdHost[], facts: reado
     if (!fact) return [agentMissing(cluster, { name, role })];
     return fact.role === role
       ? []
-      : [problem('MANIFEST_MISMATCH', `the agent of ${name} is one of ${fact.role}, not of ${role}`, { objects: [name] })];
+      : [
+          problem('MANIFEST_MISMATCH', `the agent of ${name} is one of ${fact.role}, not of ${role}`, {
+            objects: [name],
+          }),
+        ];
   });
 }
 
@@ -136,7 +151,11 @@ export function agentMissing(cluster: string, { name, role }: ColdHost): Problem
 function notRunning(facts: readonly HostFacts[]): Problem[] {
   const down = facts.filter(({ running }) => running !== true).map(({ name }) => name);
   return down.length > 0
-    ? [problem('CLUSTER_UNHEALTHY', `not running, or its probe command does not say so: ${some(down)}`, { objects: down })]
+    ? [
+        problem('CLUSTER_UNHEALTHY', `not running, or its probe command does not say so: ${some(down)}`, {
+          objects: down,
+        }),
+      ]
     : [];
 }
 
@@ -222,8 +241,7 @@ function mixedCopies(cluster: string, generation: string, found: readonly FoundC
   const [first] = manifests;
   if (!first) return [];
   const other = manifests.filter(
-    ({ manifest }) =>
-      manifest.generation !== generation || JSON.stringify(manifest) !== JSON.stringify(first.manifest),
+    ({ manifest }) => manifest.generation !== generation || JSON.stringify(manifest) !== JSON.stringify(first.manifest),
   );
   if (first.manifest.cluster !== cluster)
     return [problem('MANIFEST_MISMATCH', `the copy is of cluster ${first.manifest.cluster}, not of ${cluster}`)];
@@ -259,7 +277,11 @@ function otherHosts(manifest: ColdManifest, hosts: readonly ColdHost[], facts: r
     const has = trees.map((tree) => tree.name).join();
     return wanted === has
       ? []
-      : [problem('MANIFEST_MISMATCH', `${name} has the trees ${has}, its copy ${wanted ?? 'none'}`, { objects: [name] })];
+      : [
+          problem('MANIFEST_MISMATCH', `${name} has the trees ${has}, its copy ${wanted ?? 'none'}`, {
+            objects: [name],
+          }),
+        ];
   });
 }
 
@@ -288,9 +310,7 @@ function noSpaceToStage(host: HostFacts, stageBytes: Readonly<Record<string, num
     const needed = (devices.get(device)?.needed ?? 0) + (stageBytes[name] ?? 0);
     devices.set(device, { needed, free });
   }
-  return [...devices.values()].flatMap(({ needed, free }) =>
-    noSpace(host.name, 'beside the live trees', needed, free),
-  );
+  return [...devices.values()].flatMap(({ needed, free }) => noSpace(host.name, 'beside the live trees', needed, free));
 }
 
 function noSpace(host: string, where: string, bytes: number, free: number): Problem[] {

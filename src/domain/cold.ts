@@ -20,8 +20,6 @@ export function hostTaskQueue(cluster: string, host: string): string {
   return `clickhouse-recovery/host/${cluster}/${host}`;
 }
 
-export const COLD_WORKFLOWS = { backup: 'coldBackup', restore: 'coldRestore' } as const;
-
 export const COLD_MANIFEST_VERSION = 1;
 
 const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
@@ -210,12 +208,7 @@ export interface CopiedHost extends ColdHost {
 }
 
 export type ColdPhase =
-  | 'inspecting'
-  | 'waiting-for-approval'
-  | 'waiting-for-lock'
-  | 'executing'
-  | 'bringing-up'
-  | 'closed';
+  'inspecting' | 'waiting-for-approval' | 'waiting-for-lock' | 'executing' | 'bringing-up' | 'closed';
 
 /** Answer of the query `progress` of a cold run. */
 export interface ColdProgress {

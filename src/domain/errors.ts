@@ -240,6 +240,10 @@ export const ERRORS = {
     'the recovered table does not pass validation',
     'the fence and the clones stay; see the report',
   ),
+  COLD_VALIDATION_FAILED: failure(
+    'the cluster that was started is not what the copy holds',
+    'see the differences in the report; what stood there before a restore is kept aside',
+  ),
   BACKUP_FAILED: failure('the backup failed', 'see the error of the server'),
   RESTORE_FAILED: failure(
     'the data could not be restored from the backup',

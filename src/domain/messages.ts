@@ -7,6 +7,8 @@ import type { Outcome, StageReport } from './report.js';
  * Changing one breaks running recoveries and other teams' scripts.
  */
 export const WORKFLOWS = { recover: 'recoverCluster', backup: 'backupCluster', lock: 'clusterLock' } as const;
+/** The stop-the-world path has runs of its own: see cold.ts. */
+export const COLD_WORKFLOWS = { backup: 'coldBackup', restore: 'coldRestore' } as const;
 export const UPDATES = { approve: 'approve' } as const;
 export const SIGNALS = { resolve: 'resolve', abort: 'abort', pause: 'pause', resume: 'resume' } as const;
 export const QUERIES = { progress: 'progress', plan: 'plan', report: 'report' } as const;
