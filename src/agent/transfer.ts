@@ -1,9 +1,20 @@
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  futimesSync,
+  linkSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import {
   chmod,
   copyFile,
-  link,
   lchown,
   lutimes,
   lstat,
@@ -23,6 +34,7 @@ import { RecoveryError } from '../domain/errors.js';
 /** Files at once: while one is hashed, others are read and synced. */
 const LANES = 4;
 const CHUNK_BYTES = 1024 * 1024;
+const SMALL_BYTES = 64 * 1024;
 
 /** The file system cannot, or these two files cannot: another way is taken. */
 const CANNOT = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL', 'ENOTTY', 'ENOSYS', 'EMLINK']);
@@ -34,7 +46,7 @@ export interface Transfer {
   from: string;
   to: string;
   method: CopyMethod;
-  /** Lines of what is on the disk already, so that who comes after a crash goes on. */
+  /** Lines of what was copied already, so that who comes after a crash of ours goes on; not after one of the machine. */
   progressFile: string;
   /** Called between files: throws when this attempt is to stop. */
   check: () => void;
@@ -47,13 +59,15 @@ export interface Transferred {
 }
 
 /**
- * Copies a tree: each file is read once, hashed, and on the disk before it counts. A file whose hash is given and is
- * another throws COPY_DAMAGED. Owners, modes and times are kept.
+ * Copies a tree: each file is read once and hashed, and all are on the disk when it returns. A file whose hash is given and
+ * is another throws COPY_DAMAGED. Owners, modes and times are kept.
  */
 export async function transfer(order: Transfer): Promise<Transferred> {
   const { from, to, method, progressFile, check, onFile } = order;
-  const known = await readProgress(progressFile);
-  const progress = await open(progressFile, 'a');
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
+  const known = await readProgress(progressFile, boot);
+  const progress = await open(progressFile, known === null ? 'w' : 'a');
+  if (known === null) await progress.appendFile(`${JSON.stringify({ boot })}\n`);
   const entries: TreeEntry[] = [];
   const methods: Transferred['methods'] = { reflink: 0, hardlink: 0, stream: 0 };
   const done = { files: 0, bytes: 0 };
@@ -71,7 +85,7 @@ export async function transfer(order: Transfer): Promise<Transferred> {
         await lchown(target, entry.uid, entry.gid);
         entries.push(entry);
       } else if (entry.kind === 'file') {
-        const before = known.get(entry.path);
+        const before = known?.get(entry.path);
         const has = before && (await isSame(before, entry, target));
         const copied = has ? before : await copyOne(entry, { origin, target, method, buffer });
         if (entry.sha256 !== '' && copied.sha256 !== entry.sha256) throw damaged(entry, `sha256 is ${copied.sha256}`);
@@ -106,8 +120,8 @@ export async function transfer(order: Transfer): Promise<Transferred> {
     await chmod(folder, entry.mode);
     await lchown(folder, entry.uid, entry.gid);
     await lutimes(folder, entry.mtimeMs / 1000, entry.mtimeMs / 1000);
-    await syncFolder(folder);
   }
+  await syncFileSystem(to);
   return { entries, methods };
 }
 
@@ -117,14 +131,17 @@ interface Copied {
   method: CopyMethod;
 }
 
-async function readProgress(file: string): Promise<Map<string, Copied & { mtimeMs: number }>> {
+/** Null: there is none, or the machine was down since, and what was not synced may be lost. */
+async function readProgress(file: string, boot: string): Promise<Map<string, Copied & { mtimeMs: number }> | null> {
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     if (codeOf(cause) === 'ENOENT') return '';
     throw cause;
   });
   const known = new Map<string, Copied & { mtimeMs: number }>();
   // The last line may be half of one.
-  for (const line of text.split('\n').slice(0, -1)) {
+  const [head, ...lines] = text.split('\n').slice(0, -1);
+  if (head === undefined || (JSON.parse(head) as { boot?: string }).boot !== boot || boot === '') return null;
+  for (const line of lines) {
     const { path, ...copied } = JSON.parse(line) as Copied & { path: string; mtimeMs: number };
     known.set(path, copied);
   }
@@ -141,31 +158,14 @@ async function copyOne(
   entry: TreeEntry,
   { origin, target, method, buffer }: { origin: string; target: string; method: CopyMethod; buffer: Buffer },
 ): Promise<Copied> {
-  await rm(target, { force: true });
+  rmSync(target, { force: true });
   const way = await share(entry, { origin, target, method });
-  if (way === 'hardlink') {
-    // The server may not have synced what it wrote: a link to it is worth no more than the blocks are.
-    const sha256 = await withFile(origin, 'r', async (source) => {
-      const hash = await pump(entry, source, null, buffer);
-      await source.sync();
-      return hash;
-    });
-    return { size: entry.size, sha256, method: way };
-  }
+  const sink = way === 'stream' ? target : null;
+  // Of a reflink the copy is read: it is what may be damaged later.
+  const source = way === 'reflink' ? target : origin;
   const sha256 =
-    way === 'reflink'
-      ? await withFile(target, 'r+', async (copy) => {
-          const hash = await pump(entry, copy, null, buffer);
-          await adopt(copy, entry);
-          return hash;
-        })
-      : await withFile(origin, 'r', (source) =>
-          withFile(target, 'wx', async (copy) => {
-            const hash = await pump(entry, source, copy, buffer);
-            await adopt(copy, entry);
-            return hash;
-          }),
-        );
+    entry.size <= SMALL_BYTES ? copySmall(entry, source, sink, buffer) : await copyLarge(entry, source, sink, buffer);
+  if (way === 'reflink') await withFile(target, 'r+', async ({ fd }) => adopt(fd, entry));
   return { size: entry.size, sha256, method: way };
 }
 
@@ -180,14 +180,50 @@ async function share(
       return 'reflink';
     }
     if (method === 'hardlink' && isImmutable(path)) {
-      await link(origin, target);
+      linkSync(origin, target);
       return 'hardlink';
     }
   } catch (cause) {
     if (!CANNOT.has(codeOf(cause))) throw cause;
-    await rm(target, { force: true });
+    rmSync(target, { force: true });
   }
   return 'stream';
+}
+
+/**
+ * Most files of a part have some hundred bytes: for them a trip to the thread pool takes longer than the system call that
+ * it is for. `sink`: null where the file only is read.
+ */
+function copySmall(entry: TreeEntry, source: string, sink: string | null, buffer: Buffer): string {
+  const from = openSync(source, 'r');
+  try {
+    const size = readSync(from, buffer, 0, buffer.length, 0);
+    if (size !== entry.size) throw damaged(entry, `has ${size} bytes, not ${entry.size}`);
+    const content = buffer.subarray(0, size);
+    if (sink !== null) {
+      const to = openSync(sink, 'wx', entry.mode);
+      try {
+        for (let at = 0; at < size;) at += writeSync(to, content, at, size - at);
+        adopt(to, entry);
+      } finally {
+        closeSync(to);
+      }
+    }
+    return createHash('sha256').update(content).digest('hex');
+  } finally {
+    closeSync(from);
+  }
+}
+
+async function copyLarge(entry: TreeEntry, source: string, sink: string | null, buffer: Buffer): Promise<string> {
+  return withFile(source, 'r', async (from) => {
+    if (sink === null) return pump(entry, from, null, buffer);
+    return withFile(sink, 'wx', async (to) => {
+      const hash = await pump(entry, from, to, buffer);
+      adopt(to.fd, entry);
+      return hash;
+    });
+  });
 }
 
 /** Reads to the end, hashing and writing. A file of another size than was seen is one that somebody writes. */
@@ -207,11 +243,10 @@ async function pump(entry: TreeEntry, source: FileHandle, sink: FileHandle | nul
   return hash.digest('hex');
 }
 
-async function adopt(file: FileHandle, { uid, gid, mode, mtimeMs }: TreeEntry): Promise<void> {
-  await file.chown(uid, gid);
-  await file.chmod(mode);
-  await file.utimes(mtimeMs / 1000, mtimeMs / 1000);
-  await file.sync();
+function adopt(fd: number, { uid, gid, mode, mtimeMs }: TreeEntry): void {
+  fchownSync(fd, uid, gid);
+  fchmodSync(fd, mode);
+  futimesSync(fd, mtimeMs / 1000, mtimeMs / 1000);
 }
 
 async function withFile<T>(path: string, flags: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
@@ -225,6 +260,20 @@ async function withFile<T>(path: string, flags: string, use: (file: FileHandle) 
 
 const damaged = ({ tree, path }: TreeEntry, complaint: string) =>
   new RecoveryError('COPY_DAMAGED', `${tree}/${path}: ${complaint}`, { objects: [`${tree}/${path}`.slice(0, 300)] });
+
+/**
+ * All that was written to this file system is on the disk after that, also what the server itself left unsynced in files
+ * that were linked. One call instead of one a file, while a whole cluster is down: of small parts that is most of the time.
+ */
+async function syncFileSystem(folder: string): Promise<void> {
+  const code = await new Promise<number | null>((resolve) => {
+    const child = spawn('sync', process.platform === 'linux' ? ['-f', folder] : [], { stdio: 'ignore' });
+    child.once('error', () => resolve(null));
+    child.once('exit', resolve);
+  });
+  if (code !== 0)
+    throw new RecoveryError('BACKUP_FAILED', `${folder} could not be written to its disk (sync: ${code})`);
+}
 
 /** What was made, renamed or removed in it is on the disk after that. */
 export async function syncFolder(folder: string): Promise<void> {

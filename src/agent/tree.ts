@@ -1,5 +1,5 @@
-import type { Stats } from 'node:fs';
-import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
+import { lstatSync, type Stats } from 'node:fs';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { activeParts, partBlocks, type DiskPart, type PartsOnDisk } from '../domain/cold-parts.js';
 import { leadsOut, OWN_PREFIX, type TreeEntry } from '../domain/cold-files.js';
@@ -28,7 +28,7 @@ export async function* walk(
 ): AsyncGenerator<TreeEntry> {
   const folders = [''];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    const stat = await lstat(join(root, folder)).catch((cause: unknown) => orGone(cause, null));
+    const stat = lstatSync(join(root, folder), { throwIfNoEntry: false });
     if (!stat) continue;
     yield entryOf(name, folder, 'dir', stat);
     const names = await readdir(join(root, folder)).catch((cause: unknown) => orGone<string[]>(cause, []));
@@ -36,7 +36,8 @@ export async function* walk(
       const path = folder === '' ? child : `${folder}/${child}`;
       const absolute = join(root, path);
       if ((folder === '' && child.startsWith(OWN_PREFIX)) || leaveOut.has(absolute)) continue;
-      const found = await lstat(absolute).catch((cause: unknown) => orGone(cause, null));
+      // Not by the thread pool: the trip takes longer than the look.
+      const found = lstatSync(absolute, { throwIfNoEntry: false });
       if (found?.isDirectory()) folders.push(path);
       else if (found?.isFile()) yield entryOf(name, path, 'file', found);
       else if (found?.isSymbolicLink()) {

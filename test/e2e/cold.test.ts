@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -61,6 +62,7 @@ describeOn('servers', 'cold copies', { needs: ['liveReplication'] }, () => {
     );
     expect(result, stderr).toMatchObject({ outcome: 'succeeded', clusterUp: true, problem: null });
     expect(exitCode).toBe(0);
+    console.log(JSON.stringify(result, null, 1));
     backup = result;
     const acknowledged = writer.log.acknowledged.length;
     await waitFor(() => writer.log.acknowledged.length > acknowledged + 20, { what: 'inserts', deadlineMs: 60_000 });
@@ -225,18 +227,18 @@ describeOn('servers', 'cold copies', { needs: ['liveReplication'] }, () => {
 
   it('what was restored does not validate: rolled back to what stood there', async () => {
     const now = await snapshot();
-    // The server sets a part aside that it cannot read: its file is whole, but not what a part is made of.
-    const copy = copyOf(rig.hosts[0]!);
-    const spoilt = `${copy}.whole`;
-    cpSync(copy, spoilt, { recursive: true });
-    await forgeList(copy);
+    const whole = join(rig.copies, 'whole');
+    cpSync(join(rig.copies, GENERATION), whole, { recursive: true });
+    // On both replicas: what only one of them lacks it fetches from the other.
+    for (const node of rig.cluster.nodes) leaveOutPart(copyOf(node.name));
     try {
       const { result } = await restore();
+      expect(result.problem?.message).toMatch(/shop\/orders: part \S+ \(\d+ rows\) is missing/);
       expect(result).toMatchObject({ outcome: 'failed', rolledBack: true, clusterUp: true });
       expect(result.problem?.code).toBe('COLD_VALIDATION_FAILED');
     } finally {
-      rmSync(copy, { recursive: true });
-      renameSync(spoilt, copy);
+      rmSync(join(rig.copies, GENERATION), { recursive: true });
+      renameSync(whole, join(rig.copies, GENERATION));
     }
     const differences = async () => compareSnapshots(now, await snapshot());
     await waitFor(async () => (await differences()).length === 0, { what: 'as before', deadlineMs: 60_000 }).catch(
@@ -244,7 +246,10 @@ describeOn('servers', 'cold copies', { needs: ['liveReplication'] }, () => {
     );
   });
 
-  const trees = () => [...rig.cluster.nodes.map(({ dir }) => join(dir, 'data')), ...rig.ensemble.servers.map(({ dataDir }) => dataDir)];
+  const trees = () => [
+    ...rig.cluster.nodes.map(({ dir }) => join(dir, 'data')),
+    ...rig.ensemble.servers.map(({ dataDir }) => dataDir),
+  ];
   const leftovers = () => trees().flatMap((tree) => readdirSync(tree).filter((name) => name.startsWith('.cold-stage')));
 
   /** A file of a copy that shares its blocks with nothing live: a test must not spoil the server's own. */
@@ -256,14 +261,18 @@ describeOn('servers', 'cold copies', { needs: ['liveReplication'] }, () => {
   }
 
   /** Leaves a part out of a copy, and makes list and manifests say that this is how it was. */
-  async function forgeList(copy: string): Promise<void> {
-    const { createHash } = await import('node:crypto');
+  function leaveOutPart(copy: string): void {
     const lines = readFileSync(join(copy, 'files.jsonl'), 'utf8').split('\n').slice(0, -1);
     const part = lines.map((line) => /data\/shop\/orders\/202601_\d+_\d+_\d+(?=\/)/.exec(line)?.[0]).find(Boolean)!;
-    const list = lines.filter((line) => !line.includes(part)).map((line) => `${line}\n`).join('');
+    const list = lines
+      .filter((line) => !line.includes(part))
+      .map((line) => `${line}\n`)
+      .join('');
     const sha256 = createHash('sha256').update(list).digest('hex');
     writeFileSync(join(copy, 'files.jsonl'), list);
-    const old = (JSON.parse(readFileSync(join(copy, 'manifest.json'), 'utf8')) as ColdManifest).hosts[0]!.list;
+    const old = (JSON.parse(readFileSync(join(copy, 'manifest.json'), 'utf8')) as ColdManifest).hosts.find(({ name }) =>
+      copy.endsWith(name),
+    )!.list;
     for (const host of rig.hosts) {
       const file = join(copyOf(host), 'manifest.json');
       writeFileSync(file, readFileSync(file, 'utf8').replace(old, sha256));
