@@ -62,7 +62,6 @@ describeOn('servers', 'cold copies', { needs: ['liveReplication'] }, () => {
     );
     expect(result, stderr).toMatchObject({ outcome: 'succeeded', clusterUp: true, problem: null });
     expect(exitCode).toBe(0);
-    console.log(JSON.stringify(result, null, 1));
     backup = result;
     const acknowledged = writer.log.acknowledged.length;
     await waitFor(() => writer.log.acknowledged.length > acknowledged + 20, { what: 'inserts', deadlineMs: 60_000 });
