@@ -68,9 +68,7 @@ class Backup {
         ...(await run.activities.coldTables({ cluster: this.cluster, node: name })),
       })),
     );
-    run.downSince = Date.now();
-    run.clusterUp = false;
-    await run.step('stop-clickhouse', () => run.hosts.each('clickhouse', (host) => run.hosts.stop(host, false)));
+    await run.stopServers();
     const evidence = new Map<string, { keeperParts: string; dropped: string[] }>();
     for (const { node, replicas, dropped } of tables)
       evidence.set(node, {
@@ -78,7 +76,7 @@ class Backup {
         dropped,
       });
     const zxids = await this.zxids();
-    await run.step('stop-keeper', () => run.hosts.each('keeper', (host) => run.hosts.stop(host, false)));
+    await run.stopKeepers();
     await run.step('copy', async () => {
       const copies = await this.copy(evidence);
       const manifest = this.manifest(copies, { facts, versions, zxids });

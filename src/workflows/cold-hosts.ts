@@ -74,8 +74,8 @@ export class ColdHosts {
     });
   }
 
-  async stop(host: ColdHost, patient: boolean): Promise<void> {
-    await (patient ? this.patiently(host, () => this.agent(host).stopService()) : this.agent(host).stopService());
+  async stop(host: ColdHost): Promise<void> {
+    await this.agent(host).stopService();
   }
 
   /** As long as it takes: an agent that is away, and a service that does not start, are a person's to see to. */

@@ -63,10 +63,8 @@ class Restore {
         );
       }),
     );
-    run.downSince = Date.now();
-    run.clusterUp = false;
-    await run.step('stop-clickhouse', () => run.hosts.each('clickhouse', (host) => run.hosts.stop(host, false)));
-    await run.step('stop-keeper', () => run.hosts.each('keeper', (host) => run.hosts.stop(host, false)));
+    await run.stopServers();
+    await run.stopKeepers();
     this.hasSwapped = true;
     await run.step('swap', () =>
       run.hosts.each('all', async (host) => {
@@ -151,7 +149,9 @@ class Restore {
   private async rollBack(): Promise<void> {
     const { run } = this;
     await run.step('roll-back', async () => {
-      await run.stopAll(true);
+      run.clusterUp = false;
+      for (const role of ['clickhouse', 'keeper'] as const)
+        await run.hosts.each(role, (host) => run.hosts.patiently(host, () => run.hosts.stop(host)));
       await run.hosts.each('all', (host) =>
         run.hosts.patiently(host, () => run.hosts.agent(host).rollBackTrees({ run: run.run })),
       );

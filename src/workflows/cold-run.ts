@@ -258,12 +258,15 @@ export class ColdRun {
     }
   }
 
-  /** First the servers, so that no one loses its session to ZooKeeper while it writes. */
-  async stopAll(patient = false): Promise<void> {
-    this.downSince ??= Date.now();
+  /** The servers first, so that none loses its session to ZooKeeper while it writes. */
+  async stopServers(): Promise<void> {
+    this.downSince = Date.now();
     this.clusterUp = false;
-    await this.hosts.each('clickhouse', (host) => this.hosts.stop(host, patient));
-    await this.hosts.each('keeper', (host) => this.hosts.stop(host, patient));
+    await this.step('stop-clickhouse', () => this.hosts.each('clickhouse', (host) => this.hosts.stop(host)));
+  }
+
+  async stopKeepers(): Promise<void> {
+    await this.step('stop-keeper', () => this.hosts.each('keeper', (host) => this.hosts.stop(host)));
   }
 
   /**

@@ -38,10 +38,13 @@ export interface AgentOptions {
 /** Of a stop and of a start, before it counts as hung. Seconds. */
 const COMMAND_SECONDS = 90;
 
-export async function startColdRig(dir: string, policies: Record<string, unknown> = {}): Promise<ColdRig> {
+export async function startColdRig(
+  dir: string,
+  { policies = {}, agentTimeoutSeconds = 10 }: { policies?: Record<string, unknown>; agentTimeoutSeconds?: number } = {},
+): Promise<ColdRig> {
   const rig = await startServersRig({ dir, shards: 1, keepers: 3, backups: {}, policies });
   const keepers = Object.fromEntries(rig.ensemble.hosts.map((host, i) => [`zk${i + 1}`, host]));
-  rig.configure({ cold: { keepers, agentTimeoutSeconds: 10 } });
+  rig.configure({ cold: { keepers, agentTimeoutSeconds } });
   const manager = await startServiceManager(rig);
   const hosts = [...rig.cluster.nodes.map(({ name }) => name), ...Object.keys(keepers)];
   const agents = new Map<string, Child>();
