@@ -18,7 +18,7 @@ export const EDGES = {
   domain: { parts: [], packages: ['zod'] },
   workflows: {
     parts: ['domain'],
-    typesOf: ['activities'],
+    typesOf: ['activities', 'agent'],
     packages: ['@temporalio/workflow', '@temporalio/common'],
   },
   ports: { parts: ['domain'], packages: [] },
@@ -30,10 +30,12 @@ export const EDGES = {
     typesOf: ['workflows', 'observability'],
     packages: ['@temporalio/client', '@temporalio/common', '@temporalio/envconfig', 'node:*'],
   },
+  // The agent of one host: a worker of its own, which shares with the other one how a step reaches Temporal.
+  agent: { parts: ['domain', 'config', 'activities'], packages: 'any' },
   // What a person asks of the nodes without Temporal: doctor, unfence. `service` says in what shape it answers.
   direct: { parts: ['domain', 'ports', 'activities'], typesOf: ['service'], packages: [] },
   // `worker` is the composition root: `ch-recover worker` runs it, nothing here wires adapters.
-  interfaces: { parts: ['service', 'domain', 'config', 'worker', 'interfaces/http'], packages: 'any' },
+  interfaces: { parts: ['service', 'domain', 'config', 'worker', 'agent', 'interfaces/http'], packages: 'any' },
   // `ch-recover api` starts it; it knows nothing of the command line.
   'interfaces/http': {
     parts: ['service', 'domain', 'config', 'observability'],

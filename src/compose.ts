@@ -76,6 +76,7 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
   const ports: ClusterPorts = {
     topology: { cluster: name, nodes: [...nodes.values()].map(({ ref }) => ref) },
     policy: config.policy,
+    cold: config.cold && { ...config.cold, chroot: config.keeper.chroot !== undefined },
     node: (nodeName) => {
       const node = nodes.get(nodeName);
       if (!node)

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { SimplePlugin } from '@temporalio/plugin';
 import type { ActivityInterceptorsFactory, ReplayWorkerOptions, Worker, WorkerOptions } from '@temporalio/worker';
-import { createAllActivities } from './activities/drills.js';
+import { createAllActivities } from './activities/all.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Config } from './config/checks.js';
 import { RecoveryError } from './domain/errors.js';

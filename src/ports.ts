@@ -163,6 +163,8 @@ export interface ClusterPorts {
   /** Drills may restore into it, and drop all that is in it. */
   scratch: boolean;
   drill: DrillSettings | null;
+  /** The ZooKeeper servers by the names of their agents; null: this cluster has no host agents. */
+  cold: { keepers: Record<string, string>; agentTimeoutSeconds: number; chroot: boolean } | null;
 }
 
 export interface ReportStore {

@@ -11,7 +11,7 @@ import {
   type RuntimeOptions,
   type WorkerOptions,
 } from '@temporalio/worker';
-import { createAllActivities } from './activities/drills.js';
+import { createAllActivities } from './activities/all.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Address } from './config/api.js';
 import type { Config } from './config/checks.js';

@@ -97,6 +97,7 @@ function createView(ports: Ports, name: string): DrillView {
       repositories: source.repositories.filter(({ kind }) => kind === 'native'),
       scratch: true,
       drill: null,
+      cold: null,
     },
   };
 }

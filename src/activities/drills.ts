@@ -2,22 +2,14 @@ import type { DrillReport, DrillSettings, DrilledBackup, Measured } from '../dom
 import { drillView, parseDrillView } from '../domain/drill.js';
 import { RecoveryError } from '../domain/errors.js';
 import type { NodeRef } from '../domain/topology.js';
-import type { Ports } from '../ports.js';
-import { createActivities } from './index.js';
 import { measureDrill } from './drill-measure.js';
 import { claimTarget, cleanTarget } from './drill-target.js';
-import { withDrillViews, type DrillPorts } from './drill-view.js';
+import type { DrillPorts } from './drill-view.js';
 import { backupCatalogue, resolveBackup } from './inspect-backup.js';
 import { pause, runStep } from './runtime.js';
 
 /** Between two looks whether an incident has begun. In milliseconds. */
 const WATCH_MS = 5_000;
-
-/** All activities of a worker: those of recoveries, for the targets of drills too, and those of drills. */
-export function createAllActivities(ports: Ports) {
-  const drills = withDrillViews(ports);
-  return { ...createActivities(drills), ...createDrillActivities(drills) };
-}
 
 export interface DrillTarget {
   /** `source@target`: the cluster that the recovery is told of. */

@@ -43,7 +43,7 @@ export async function raiseFence(
   for (const statement of fence(method)) await node.execute(statement);
   await waitForMerges(node, context);
   const [about] = await node.query<{ boot: string }>(queries.NODE);
-  rememberFence(node.ref.name, Number(about?.boot));
+  rememberFence(node.ref, Number(about?.boot));
   return { streamingTables: streaming.length };
 }
 
@@ -90,7 +90,7 @@ export async function liftFence(node: ClickHouseNode): Promise<string> {
       ),
     );
   await writeLedger(node, { recovery: last.recovery, plan: '' }, 'unfenced', '');
-  rememberFence(node.ref.name, -1);
+  rememberFence(node.ref, -1);
   const attached = names.length - gone.length;
   return [
     'lifted',

@@ -23,6 +23,10 @@ const PART_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p W
 const DETACHED_PARTS = `SELECT database, table, countIf(ifNull(reason, '') = '') AS plain, countIf(startsWith(name, 'attaching_') OR ifNull(reason, '') = 'attaching') AS attaching, count() AS total FROM system.detached_parts WHERE has({databases:Array(String)}, database) GROUP BY database, table`;
 /** Only columns that the server answers without asking ZooKeeper. */
 export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_session_expired AS sessionExpired, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE has({databases:Array(String)}, database)`;
+/** Asks ZooKeeper. Of the whole node, so for a node that is healthy. */
+export const REPLICA_LAG = `SELECT database, table, zookeeper_path AS path, replica_name AS replica, is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, if(queue_size = 0, 0, toUInt32(now()) - toUInt32(queue_oldest_time)) AS oldestSeconds, active_replicas AS active, total_replicas AS total FROM system.replicas ORDER BY database, table`;
+/** All parts of the tables that have some which count no more. */
+export const PARTS_WITH_INACTIVE = `SELECT database, table, name, active, path FROM system.parts WHERE concat(database, '.', table) IN (SELECT concat(database, '.', table) FROM system.parts WHERE NOT active)`;
 export const PART_NAMES = `SELECT name FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}`;
 const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
 

@@ -3,6 +3,7 @@ import { methodOf, NO_PARTS, tableKind, type PartsDigest, type TableDefinition }
 import { RecoveryError } from '../domain/errors.js';
 import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/names.js';
 import type { PlanItem, StepName } from '../domain/plan.js';
+import type { NodeRef } from '../domain/topology.js';
 import { fence, fenceTable, openReplication } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
@@ -25,9 +26,10 @@ export function toDigest(row: { parts: string; rows: string; digest: string } | 
 }
 
 /** The server's start time by which this process knows that it has raised the fence there. A restart forgets SYSTEM STOP. */
-const fencedBoots = new Map<string, number>();
+const fencedBoots = new WeakMap<NodeRef, number>();
 
-export function rememberFence(node: string, boot: number): void {
+/** By the object, of which each configured node has one: two clusters may have nodes of the same name. */
+export function rememberFence(node: NodeRef, boot: number): void {
   fencedBoots.set(node, boot);
 }
 
@@ -150,7 +152,7 @@ export class Unit {
       );
       if (!proof) throw new RecoveryError('INTERNAL', `${this.item.node.name} does not say how its fence stands`);
       const boot = Number(proof.boot);
-      const known = fencedBoots.get(this.item.node.name);
+      const known = fencedBoots.get(this.node.ref);
       // now() and uptime() tick apart: a second or two is the same start.
       if (known !== undefined && Math.abs(known - boot) <= 3) return proof;
       // What an operator lifted stays lifted: it would not be in the ledger, and nobody would lift it again.
@@ -163,7 +165,7 @@ export class Unit {
           },
         );
       for (const statement of fence(methodOf(await capabilitiesOf(this.node)))) await this.node.execute(statement);
-      fencedBoots.set(this.item.node.name, boot);
+      fencedBoots.set(this.node.ref, boot);
     }
   }
 

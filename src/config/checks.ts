@@ -3,6 +3,7 @@ import { checkName, checkPathSegment } from '../domain/names.js';
 import { DEFAULT_POLICY, type Policy } from '../domain/policy.js';
 import { parseWith } from '../domain/request.js';
 import { checkApi, type ApiConfig } from './api.js';
+import { checkCold, type ColdConfig } from './cold.js';
 import { checkDrills, type DrillConfig } from './drill.js';
 import { parseDestination, type DestinationTemplate } from './destination.js';
 import { checkReports, type ReportsConfig } from './reports.js';
@@ -21,6 +22,8 @@ export interface ClusterConfig {
   keeper: KeeperConfig;
   nodes: NodeConfig[];
   backups: Record<string, BackupConfig>;
+  /** Null: this cluster has no host agents. */
+  cold: ColdConfig | null;
   /** Complete: the defaults, what stands at the top, what the cluster says. */
   policy: Policy;
   /** Drills may restore into it, and drop all that is in it. */
@@ -70,6 +73,12 @@ function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>)
     keeper: raw.keeper,
     nodes: raw.nodes,
     backups: Object.fromEntries(backups),
+    cold: checkCold(
+      raw.cold,
+      raw.keeper.hosts,
+      raw.nodes.map(({ name: node }) => node),
+      `${field}.cold`,
+    ),
     policy: { ...DEFAULT_POLICY, ...defined(policies), ...defined(raw.policies ?? {}) },
     scratch: raw.scratch ?? false,
   };

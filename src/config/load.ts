@@ -13,7 +13,7 @@ export async function loadConfig(path: string): Promise<Config> {
   return parseConfig(parseYaml(await readConfigFile(path)));
 }
 
-async function readConfigFile(path: string): Promise<string> {
+export async function readConfigFile(path: string): Promise<string> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Policy } from '../domain/policy.js';
 import { apiSchema } from './api.js';
+import { coldSchema } from './cold.js';
 import { drillSchema } from './drill.js';
 import { reportsSchema } from './reports.js';
 
@@ -105,6 +106,7 @@ const clusterSchema = z.strictObject({
   keeper: keeperSchema,
   nodes: z.array(nodeSchema).min(1).max(1_000),
   backups: z.record(z.string(), backupSchema).optional(),
+  cold: coldSchema.describe('the stop-the-world path').optional(),
   policies: policySchema.describe('override the policies at the top').optional(),
   scratch: z.boolean().describe('a target of drills: everything in it is dropped').optional(),
   drill: drillSchema.describe('rehearsals of the recovery of this cluster').optional(),

@@ -141,6 +141,10 @@ export const ERRORS = {
     'clickhouse-backup is busy with another operation',
     'wait for it to end (GET /backup/actions shows it), then `resolve retry`',
   ),
+  AGENT_UNAVAILABLE: transient(
+    'the agent of a host does not answer',
+    'start `ch-recover agent` on that host, with the same TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE, and try again',
+  ),
   STALE_ATTEMPT: transient(
     'this worker was stopped for longer than its heartbeat allows',
     'none needed: another attempt takes over',
@@ -201,6 +205,10 @@ export const ERRORS = {
     'CHECK TABLE found a broken part',
     'the table is left as it was; restore it from a backup, or drop the part by hand',
   ),
+  COPY_NO_SPACE: operator(
+    'there is not enough space for a cold copy, or to put one into place',
+    'make space, or name another folder in agent.yaml, then try again; the cluster runs',
+  ),
   DISK_FULL: operator('there is not enough space on a disk', 'make space, then `resolve retry`'),
   CREDENTIALS_REFUSED: operator(
     'a server refuses our credentials',
@@ -249,7 +257,27 @@ export const ERRORS = {
     'see the error; the next drill cleans up first',
   ),
 
+  // the stop-the-world path
+  CLUSTER_UNHEALTHY: operator(
+    'the cluster is not whole, so a copy of it would not be',
+    'look at `ch-recover doctor`, repair it with `ch-recover start`, then try again; nothing was stopped',
+  ),
+  SERVICE_NOT_STOPPED: operator(
+    'a service does not stop, or something starts it again',
+    'see the `stop` and `probe` commands of the agent on that host; the cluster was brought up again',
+  ),
+  SERVICE_NOT_STARTED: operator(
+    'a service does not come up',
+    'look at its log on that host; start ZooKeeper first, then ClickHouse',
+  ),
+  CLUSTER_DOWN: operator(
+    'the cluster could not be brought up again',
+    'start what is named by hand, ZooKeeper first, then ClickHouse',
+  ),
+
   // refused before the fence
+  COPY_UNKNOWN: input('no such cold copy', 'see the folder `copies` of the agents; `ch-recover cold verify` reads one'),
+  COPY_DAMAGED: failure('a cold copy is damaged', 'use another copy, or bring the files back; nothing was stopped'),
   MANIFEST_INVALID: failure('the backup manifest is damaged', 'use another backup; nothing was touched'),
   MANIFEST_MISMATCH: failure(
     'the backup belongs to another cluster or shard',
@@ -272,6 +300,10 @@ export const ERRORS = {
   VALIDATION_FAILED: failure(
     'the recovered table does not pass validation',
     'the fence and the clones stay; see the report',
+  ),
+  COLD_VALIDATION_FAILED: failure(
+    'the cluster that was started is not what the copy holds',
+    'see the differences in the report; what stood there before a restore is kept aside',
   ),
   BACKUP_FAILED: failure('the backup failed', 'see the error of the server'),
   RESTORE_FAILED: failure(

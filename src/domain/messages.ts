@@ -12,6 +12,8 @@ export const WORKFLOWS = {
   drill: 'recoveryDrill',
   lock: 'clusterLock',
 } as const;
+/** The stop-the-world path has runs of its own: see cold.ts. */
+export const COLD_WORKFLOWS = { backup: 'coldBackup', restore: 'coldRestore' } as const;
 export const UPDATES = { approve: 'approve' } as const;
 export const SIGNALS = { resolve: 'resolve', abort: 'abort', pause: 'pause', resume: 'resume' } as const;
 export const QUERIES = { progress: 'progress', plan: 'plan', report: 'report' } as const;

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isGrpcServiceError, QueryNotRegisteredError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { emptyStages } from '../domain/build-report.js';
+import type { ColdPlan, ColdProgress, ColdReport } from '../domain/cold.js';
 import { RecoveryError } from '../domain/errors.js';
 import {
+  COLD_WORKFLOWS,
   QUERIES,
   SIGNALS,
   UPDATES,
@@ -18,7 +20,7 @@ import { isTemplate } from '../domain/template.js';
 import { progressOfReport } from './progress-of-report.js';
 import { OnceStarter, type IdempotencyKey } from './once.js';
 import { RunFinder, type FoundRun } from './runs.js';
-import { startBackup, startRecovery, type Started } from './start.js';
+import { startBackup, startCold, startRecovery, type Started } from './start.js';
 import { makeTemplate, type Template } from './template.js';
 import { noWorker, toRecoveryError, translated } from './temporal-errors.js';
 import { pollers, silenceOf } from './workers.js';
@@ -36,6 +38,10 @@ const OUTAGE_MS = 600_000;
 const CONNECTED_MS = 60_000;
 const RETRY_MS = 1_000;
 const APPROVE_TRIES = 5;
+
+/** Runs that take the same messages. */
+const RECOVERIES: readonly string[] = [WORKFLOWS.recover];
+const COLD_RUNS: readonly string[] = Object.values(COLD_WORKFLOWS);
 
 const CLOSED = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'TIMED_OUT']);
 
@@ -83,6 +89,25 @@ export class Recoveries {
     return startBackup(this.client, request, taskQueue);
   }
 
+  startCold(kind: 'backup' | 'restore', request: unknown, taskQueue: string): Promise<Started> {
+    return startCold(this.client, kind, request, taskQueue);
+  }
+
+  async coldProgress(id: string): Promise<ColdProgress> {
+    await this.look(id, COLD_RUNS);
+    return this.query<ColdProgress>(id, QUERIES.progress);
+  }
+
+  async coldPlan(id: string): Promise<ColdPlan | null> {
+    await this.look(id, COLD_RUNS);
+    return this.query<ColdPlan | null>(id, QUERIES.plan);
+  }
+
+  /** Waits for its end. Throws what the run failed on. */
+  coldReport(id: string): Promise<ColdReport> {
+    return this.result<ColdReport>(id);
+  }
+
   /** How many workers poll the task queue; null where the server does not say. */
   workers(taskQueue: string): Promise<number | null> {
     return pollers(this.client, taskQueue);
@@ -105,7 +130,7 @@ export class Recoveries {
    * a query agrees with it.
    */
   async approve(id: string, approval: Approval): Promise<string> {
-    const handle = await this.openRun(id);
+    const handle = await this.openRun(id, [...RECOVERIES, ...COLD_RUNS]);
     for (let tries = 1; ; tries++)
       try {
         return await this.answered(id, () =>
@@ -113,8 +138,8 @@ export class Recoveries {
         );
       } catch (error) {
         if (!(error instanceof RecoveryError && error.code === 'PLAN_STALE') || tries >= APPROVE_TRIES) throw error;
-        const { phase, planHash } = await this.queryProgress(id);
-        if (phase !== 'waiting-for-approval' || planHash !== approval.planHash) throw error;
+        const waiting = await this.queryProgress(id).catch(() => null);
+        if (waiting?.phase !== 'waiting-for-approval' || waiting.planHash !== approval.planHash) throw error;
       }
   }
 
@@ -124,7 +149,7 @@ export class Recoveries {
   }
 
   async signal(id: string, name: 'abort' | 'pause' | 'resume'): Promise<void> {
-    const handle = await this.openRun(id);
+    const handle = await this.openRun(id, name === 'abort' ? [...RECOVERIES, ...COLD_RUNS] : RECOVERIES);
     return translated(() => handle.signal(SIGNALS[name]));
   }
 
@@ -191,22 +216,22 @@ export class Recoveries {
   }
 
   /** Whether it is there, a recovery, and closed: a signal to another workflow would be accepted and do nothing. */
-  private async look(id: string): Promise<{ closed: boolean; status: string }> {
+  private async look(id: string, types = RECOVERIES): Promise<{ closed: boolean; status: string }> {
     if (id === '') throw new RecoveryError('INPUT_INVALID', 'the id is empty', { field: 'id' });
     const { type, status, memo } = await translated(() =>
       this.client.withDeadline(Date.now() + this.answerTimeoutMs, () => this.handle(id).describe()),
     ).catch((error: unknown) => {
       throw error instanceof RecoveryError && error.code === 'WORKFLOW_UNKNOWN' ? unknown(id) : error;
     });
-    if (type !== WORKFLOWS.recover)
+    if (!types.includes(type))
       throw new RecoveryError('WORKFLOW_UNKNOWN', `workflow ${id} is not a recovery but ${type}`);
     if (isTemplate(memo))
       throw new RecoveryError('WORKFLOW_UNKNOWN', `workflow ${id} is not a recovery but a template`);
     return { closed: CLOSED.has(status.name), status: status.name };
   }
 
-  private async openRun(id: string): Promise<WorkflowHandle> {
-    const { closed, status } = await this.look(id);
+  private async openRun(id: string, types = RECOVERIES): Promise<WorkflowHandle> {
+    const { closed, status } = await this.look(id, types);
     if (closed) throw new RecoveryError('RECOVERY_ENDED', `recovery ${id} has ended already (${status})`);
     return this.handle(id);
   }

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { parseColdBackup, parseColdRestore } from '../domain/cold.js';
 import { RecoveryError } from '../domain/errors.js';
-import { WORKFLOWS } from '../domain/messages.js';
+import { COLD_WORKFLOWS, WORKFLOWS } from '../domain/messages.js';
 import { parseBackupRequest, parseRequest, type RecoveryRequest } from '../domain/request.js';
 import { translated } from './temporal-errors.js';
 import { pollers } from './workers.js';
@@ -78,6 +79,26 @@ export async function startBackup(client: Client, value: unknown, taskQueue: str
       workflowId: id,
       args: [request],
       staticSummary: `back up ${request.cluster}`,
+    });
+    const workers = await pollers(client, taskQueue);
+    return { id, runId: handle.firstExecutionRunId, started: true, taskQueue, workers };
+  });
+}
+
+export async function startCold(
+  client: Client,
+  kind: 'backup' | 'restore',
+  value: unknown,
+  taskQueue: string,
+): Promise<Started> {
+  const request = kind === 'backup' ? parseColdBackup(value) : parseColdRestore(value);
+  const id = `cold-${kind}-${request.cluster}-${timestamp()}`;
+  return translated(async () => {
+    const handle = await client.workflow.start(COLD_WORKFLOWS[kind], {
+      taskQueue,
+      workflowId: id,
+      args: [request],
+      staticSummary: `cold ${kind} of ${request.cluster}`,
     });
     const workers = await pollers(client, taskQueue);
     return { id, runId: handle.firstExecutionRunId, started: true, taskQueue, workers };

@@ -3,24 +3,16 @@ import {
   CancellationScope,
   condition,
   isCancellation,
-  getExternalWorkflowHandle,
-  ParentClosePolicy,
   proxyActivities,
   setCurrentDetails,
-  startChild,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import {
-  defineSearchAttributeKey,
-  SearchAttributeType,
-  type SearchAttributeUpdatePair,
-  WorkflowExecutionAlreadyStartedError,
-} from '@temporalio/common';
+import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributeUpdatePair } from '@temporalio/common';
 import type { Activities } from '../activities/index.js';
 import { buildReport, unitKey } from '../domain/build-report.js';
 import { problem, type Problem } from '../domain/errors.js';
-import { lockId, SEARCH_ATTRIBUTES } from '../domain/messages.js';
+import { SEARCH_ATTRIBUTES } from '../domain/messages.js';
 import { nothingToDo, workOf, type Plan } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import type { Objectives, Report } from '../domain/report.js';
@@ -28,8 +20,8 @@ import { parseRequest, type RecoveryRequest } from '../domain/request.js';
 import { isTemplate, TEMPLATE_DETAILS } from '../domain/template.js';
 import type { NodeRef } from '../domain/topology.js';
 import { asFailure, isBadInput, problemOf } from './failures.js';
-import { clusterLock } from './lock.js';
 import { RecoveryState } from './recovery-state.js';
+import { takeLock } from './take-lock.js';
 import {
   activitiesFor,
   fencedNodes,
@@ -230,30 +222,10 @@ class Recovery {
 
   /** Temporal's uniqueness of the child's id is the lock; it ends with this run, however that ends. */
   private async lock(): Promise<(() => Promise<void>) | null> {
-    const workflowId = lockId(this.request.cluster);
-    try {
-      // Not cancelled with the rest: the lock is held until the clean-up is over.
-      const child = await CancellationScope.nonCancellable(() =>
-        startChild(clusterLock, {
-          workflowId,
-          args: [{ holder: this.id }],
-          parentClosePolicy: ParentClosePolicy.TERMINATE,
-          staticSummary: `held by ${this.id}`,
-        }),
-      );
-      return async () => {
-        await getExternalWorkflowHandle(workflowId, child.firstExecutionRunId).cancel();
-        await child.result().catch(() => undefined);
-      };
-    } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      this.problem = problem(
-        'RECOVERY_RUNNING',
-        `workflow ${lockId(this.request.cluster)} is held by another recovery of this cluster`,
-        { objects: [lockId(this.request.cluster)] },
-      );
-      return null;
-    }
+    const lock = await takeLock(this.request.cluster);
+    if ('release' in lock) return lock.release;
+    this.problem = lock.problem;
+    return null;
   }
 
   private async stop({ run, plan, state, activities }: Execution): Promise<void> {

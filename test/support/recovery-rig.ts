@@ -125,11 +125,16 @@ async function startRigOn<Cluster extends TestCluster, KeeperKind extends Keeper
   const configure = ({
     backups = options.backups ?? (cluster.provider === 'external' ? entry.backups : native),
     nodes = entry.nodes,
-  }: { backups?: Record<string, unknown>; nodes?: ClusterConfig['nodes'] } = {}) =>
+    cold,
+  }: {
+    backups?: Record<string, unknown>;
+    nodes?: ClusterConfig['nodes'];
+    cold?: Record<string, unknown>;
+  } = {}) =>
     writeFileSync(
       configPath,
       stringify({
-        clusters: { [CLUSTER]: { ...entry, nodes, backups } },
+        clusters: { [CLUSTER]: { ...entry, nodes, backups, cold } },
         policies: {
           approval: 'auto',
           heartbeatTimeoutSeconds: 3,

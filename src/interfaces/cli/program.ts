@@ -8,7 +8,9 @@ import { connect, Recoveries, toRecoveryError, type RecoveryService } from '../.
 import { addApi } from './commands/api.js';
 import { addAbort, addPause, addResume } from './commands/signals.js';
 import { addApprove } from './commands/approve.js';
+import { addAgent } from './commands/agent.js';
 import { addBackup } from './commands/backup.js';
+import { addColdBackup, addColdRestore, addColdStatus, addColdVerify } from './commands/cold.js';
 import { addDrill } from './commands/drill.js';
 import { addDoctor } from './commands/doctor.js';
 import { addPlan } from './commands/plan.js';
@@ -47,9 +49,19 @@ const COMMANDS: readonly ((define: Define) => void)[] = [
   addBackup,
   addDrill,
   addUnfence,
+  addColdBackup,
+  addColdRestore,
+  addColdStatus,
+  addColdVerify,
+  addAgent,
   addApi,
   addSchema,
 ];
+
+/** Commands that have commands. */
+const GROUPS: Record<string, string> = {
+  cold: 'stop the world: copy ClickHouse and ZooKeeper together, and put them back',
+};
 
 async function openTemporal(): ReturnType<Open> {
   const temporal = await connect();
@@ -75,7 +87,7 @@ export function createProgram(
     // Usage errors are printed by `run`, in the form of all the others.
     .configureOutput({ writeOut: streams.out, writeErr: streams.err, outputError: () => undefined });
   const define: Define = (name, description, configure, body) => {
-    const command = configure(program.command(name).description(description))
+    const command = configure(nested(program, name).description(description))
       .option('--json', 'print the result as JSON')
       .option('--config <file>', 'recovery.yaml, or CH_RECOVER_CONFIG');
     command.action(async (...all: unknown[]) => {
@@ -104,6 +116,22 @@ export function createProgram(
       }
     },
   };
+}
+
+/** `cold backup` is the command `backup` of the group `cold`. */
+function nested(program: Command, path: string): Command {
+  const groups = path.split(' ');
+  const name = groups.pop() ?? '';
+  const parent = groups.reduce(
+    (outer, group) =>
+      outer.commands.find((command) => command.name() === group) ??
+      outer
+        .command(group)
+        .description(GROUPS[group] ?? '')
+        .exitOverride(),
+    program,
+  );
+  return parent.command(name);
 }
 
 /** `--help` and `--version` end here too, having printed what they should. */
