@@ -40,7 +40,10 @@ const COMMAND_SECONDS = 90;
 
 export async function startColdRig(
   dir: string,
-  { policies = {}, agentTimeoutSeconds = 10 }: { policies?: Record<string, unknown>; agentTimeoutSeconds?: number } = {},
+  {
+    policies = {},
+    agentTimeoutSeconds = 10,
+  }: { policies?: Record<string, unknown>; agentTimeoutSeconds?: number } = {},
 ): Promise<ColdRig> {
   const rig = await startServersRig({ dir, shards: 1, keepers: 3, backups: {}, policies });
   const keepers = Object.fromEntries(rig.ensemble.hosts.map((host, i) => [`zk${i + 1}`, host]));
