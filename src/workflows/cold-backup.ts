@@ -18,10 +18,8 @@ import { ColdRun } from './cold-run.js';
  */
 export async function coldBackup(input: unknown): Promise<ColdReport> {
   const request = parsed(input);
-  const takenAt = new Date(Date.now()).toISOString();
-  const generation = request.name ?? `cold-${takenAt.slice(0, 19).replaceAll(':', '-')}`;
-  const run = await ColdRun.create('backup', request);
-  return new Backup(run, generation, takenAt).execute();
+  const generation = request.name ?? `cold-${new Date(Date.now()).toISOString().slice(0, 19).replaceAll(':', '-')}`;
+  return new Backup(await ColdRun.create('backup', request), generation).execute();
 }
 
 type Versions = { node: string; version: string; macros: Record<string, string> }[];
@@ -37,7 +35,6 @@ class Backup {
   constructor(
     private readonly run: ColdRun,
     private readonly generation: string,
-    private readonly takenAt: string,
   ) {
     this.cluster = run.request.cluster;
     this.fence = proxyActivities<Activities>({
@@ -171,8 +168,10 @@ class Backup {
       const version = node?.version ?? facts.find((each) => each.name === name)?.version ?? '';
       return copy ? [{ name, role, version, macros: node?.macros ?? {}, zxid: zxids.get(name) ?? null, ...copy }] : [];
     };
+    // What was written after the servers' stop is not in it.
+    const takenAt = new Date(this.run.downSince ?? Date.now()).toISOString();
     return {
-      ...{ version: COLD_MANIFEST_VERSION, cluster: this.cluster, generation: this.generation, takenAt: this.takenAt },
+      ...{ version: COLD_MANIFEST_VERSION, cluster: this.cluster, generation: this.generation, takenAt },
       hosts: this.run.settings.hosts.flatMap(about),
     };
   }
