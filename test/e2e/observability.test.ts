@@ -6,6 +6,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
+import S3rver from 's3rver';
+import s3Account from 's3rver/lib/models/account.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { configJsonSchema } from '../../src/config/schema.js';
@@ -32,12 +34,18 @@ const SECRETS = {
   backup: { name: 'backup API password', value: 'canary-cb+91c2/"y', user: 'ops' },
   token: { name: 'API token', value: 'canary-token-5d10' },
   refused: { name: 'refused API token', value: 'canary-token-0bad' },
+  s3Id: { name: 'key id of the report store', value: 'canary-s3-id-2f71' },
+  s3Key: { name: 'key of the report store', value: 'canary-s3-key-88d0' },
+  s3Token: { name: 'session token of the report store', value: 'canary-s3-token-64ab' },
   traces: { name: 'header of the trace exporter', value: 'canary-otlp-33ee' },
 } satisfies Record<string, Secret>;
 /** Where recovery.yaml takes a secret by reference, and what is planted there. */
 const PLANTED: Record<string, Secret> = {
   'clusters.*.nodes.*.password': SECRETS.clickhouse,
   'clusters.*.backups.*.password': SECRETS.backup,
+  'reports.s3.credentials.accessKeyId': SECRETS.s3Id,
+  'reports.s3.credentials.secretAccessKey': SECRETS.s3Key,
+  'reports.s3.credentials.sessionToken': SECRETS.s3Token,
 };
 /** A table that all places speak of: a scan of nothing would find no secret either. */
 const MARKER = 'orders';
@@ -49,6 +57,8 @@ let collector: Collector;
 let client: Client;
 let connection: Connection;
 let before: Snapshot;
+let s3: S3rver | undefined;
+let s3Url: string;
 let metricsUrl: string;
 let apiUrl: string;
 let api: Child;
@@ -102,7 +112,29 @@ function writeConfig(): void {
   const sha256 = createHash('sha256').update(SECRETS.token.value).digest('hex');
   const token = { name: 'bot', sha256, roles: ['operator', 'approver'], clusters: ['*'] };
   const config = parse(readFileSync(rig.configPath, 'utf8')) as object;
-  writeFileSync(rig.configPath, stringify({ ...config, api: { tokens: [token] } }));
+  const credentials = {
+    accessKeyId: { env: 'CANARY_S3_ID' },
+    secretAccessKey: { env: 'CANARY_S3_KEY' },
+    sessionToken: { env: 'CANARY_S3_TOKEN' },
+  };
+  const reports = { s3: { bucket: 'reports', endpoint: s3Url, credentials } };
+  writeFileSync(rig.configPath, stringify({ ...config, reports, api: { tokens: [token] } }));
+}
+
+const S3_ENV = {
+  CANARY_S3_ID: SECRETS.s3Id.value,
+  CANARY_S3_KEY: SECRETS.s3Key.value,
+  CANARY_S3_TOKEN: SECRETS.s3Token.value,
+};
+
+/** Its bucket is a folder of the rig, so that what is in it is scanned. */
+async function startS3(): Promise<string> {
+  s3Account.DUMMY_ACCOUNT.createKeyPair(SECRETS.s3Id.value, SECRETS.s3Key.value);
+  s3 = new S3rver({
+    ...{ port: 0, address: '127.0.0.1', silent: true, directory: join(rig.dir, 's3') },
+    ...{ allowMismatchedSignatures: false, configureBuckets: [{ name: 'reports', configs: [] }] },
+  });
+  return `http://127.0.0.1:${(await s3.run()).port}`;
 }
 
 beforeAll(async () => {
@@ -112,6 +144,7 @@ beforeAll(async () => {
   rig = await startRig({ dir: join(scratch.path, 'rig'), shards: 1, policies });
   proxy = await startEchoProxy({ target: rig.nodes[0]!.url, password: SECRETS.clickhouse.value });
   collector = await startCollector();
+  s3Url = await startS3();
   writeConfig();
   connection = await Connection.connect({ address: rig.temporal.address });
   client = new Client({ connection });
@@ -124,6 +157,7 @@ beforeAll(async () => {
   await rig.startWorker({
     options: ['--metrics', `127.0.0.1:${metricsPort}`],
     workerEnv: {
+      ...S3_ENV,
       CANARY_CH: SECRETS.clickhouse.value,
       CH_RECOVER_LOG: 'trace',
       OTEL_TRACES_EXPORTER: 'otlp',
@@ -137,7 +171,7 @@ beforeAll(async () => {
     command: process.execPath,
     args: [join(repoRoot, 'dist/cli.js'), 'api', '--listen', `127.0.0.1:${apiPort}`],
     logFile: join(rig.dir, 'api.log'),
-    env: { ...rig.env, CH_RECOVER_LOG: 'trace' },
+    env: { ...rig.env, ...S3_ENV, CH_RECOVER_LOG: 'trace' },
   });
   await waitFor(() => fetch(`${apiUrl}/readyz`).then(({ ok }) => ok), { what: 'the API', deadlineMs: 30_000 });
 
@@ -162,6 +196,7 @@ afterAll(async () => {
   if (api) await stop(api, 1_000);
   await connection?.close();
   await rig?.stop();
+  await s3?.close();
   await proxy?.stop();
   collector?.stop();
   scratch?.remove();
