@@ -129,6 +129,11 @@ describe('a restore', () => {
     ],
     ['another generation', last({ manifest: manifest({ generation: 'g0' }) }), /^MANIFEST_MISMATCH mixed generations/],
     [
+      'a folder that was renamed',
+      { found: hosts.map(({ name }) => copy(name, { manifest: manifest({ generation: 'g0' }) })) },
+      /^MANIFEST_MISMATCH mixed generations/,
+    ],
+    [
       'another cluster',
       { found: hosts.map(({ name }) => copy(name, { manifest: manifest({ cluster: 'test' }) })) },
       /cluster test, not of prod/,

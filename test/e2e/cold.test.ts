@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ColdManifest, ColdPlan, ColdProgress, ColdReport } from '../../src/domain/cold.js';
 import type { Problem } from '../../src/domain/errors.js';
+import { lockId, TASK_QUEUE, WORKFLOWS } from '../../src/domain/messages.js';
 import { startColdRig, type ColdRig } from '../support/cold-rig.js';
 import { createLiveDataset } from '../support/live-dataset.js';
 import { compareSnapshots, takeSnapshot, type Snapshot } from '../support/oracle.js';
@@ -208,6 +210,25 @@ describeOn('servers', 'cold copies', { needs: ['liveReplication'] }, () => {
       expect(verified.exitCode, verified.stdout).not.toBe(0);
     } finally {
       repair();
+    }
+  });
+
+  it('a recovery holds the cluster: a cold backup does not begin', async () => {
+    const running = pids();
+    const connection = await Connection.connect({ address: rig.temporal.address });
+    const client = new Client({ connection });
+    const held = await client.workflow.start(WORKFLOWS.lock, {
+      ...{ workflowId: lockId(CLUSTER), taskQueue: TASK_QUEUE, args: [{ holder: 'a recovery' }] },
+    });
+    try {
+      const { exitCode, result } = await cold<ColdReport>('backup', '--cluster', CLUSTER, '--yes', '--wait');
+      expect(result.problem).toMatchObject({ code: 'RECOVERY_RUNNING' });
+      expect(exitCode).toBe(3);
+      expect(pids()).toEqual(running);
+    } finally {
+      await held.cancel();
+      await held.result();
+      await connection.close();
     }
   });
 

@@ -92,15 +92,19 @@ describe('cold copies, and something dies in the middle [servers]', { timeout: 3
     return result;
   }
 
-  const around = (...types: string[]) => types.flatMap((type) => [`${type}/start`, `${type}/ack`]);
-  const activities = (...types: string[]) => around(...types).map((point) => `activity/${point}`);
+  /** After its last step, before Temporal hears of it: whoever comes next does it again. */
+  const after = (...types: string[]) => types.map((type) => `${type}/ack`);
+  const activities = (...types: string[]) => after(...types).map((point) => `activity/${point}`);
 
-  it('a backup: agents and the worker are killed before and after each of their steps', async () => {
+  it('a backup: agents and the worker are killed in each of their steps', async () => {
     const { result, stderr } = await underSupervision(
       'backup',
       {
-        agentPoints: around('stopService', 'copyTrees', 'commitCopy', 'startService', 'awaitServing', 'checkParts'),
-        workerPoints: activities('coldTables', 'coldKeeperParts', 'awaitNode', 'liftFence'),
+        agentPoints: [
+          'copyTrees/start',
+          ...after('stopService', 'copyTrees', 'commitCopy', 'startService', 'checkParts'),
+        ],
+        workerPoints: ['activity/awaitNode/start', ...activities('coldTables', 'coldKeeperParts', 'liftFence')],
       },
       () => run('backup', '--name', 'g1'),
     );
@@ -117,8 +121,8 @@ describe('cold copies, and something dies in the middle [servers]', { timeout: 3
     const { result, stderr } = await underSupervision(
       'restore',
       {
-        agentPoints: around('stageTrees', 'stopService', 'swapTrees', 'startService', 'awaitServing', 'checkParts'),
-        workerPoints: activities('differsInKeeper', 'awaitNode', 'liftFence'),
+        agentPoints: ['swapTrees/start', ...after('stageTrees', 'stopService', 'swapTrees', 'startService')],
+        workerPoints: activities('differsInKeeper', 'awaitNode'),
       },
       () => run('restore', '--copy', 'g1'),
     );
@@ -147,6 +151,21 @@ describe('cold copies, and something dies in the middle [servers]', { timeout: 3
     const { report } = await status();
     expect(report).toMatchObject({ outcome: 'failed', clusterUp: true, problem: { code: 'AGENT_UNAVAILABLE' } });
     await rig.startAgents();
+    await expectWhole();
+    expect(readdirSync(rig.copies)).not.toContain(report!.generation);
+  });
+
+  it('an abort while all is down brings it up again', async () => {
+    let id = '';
+    onCommand = async (verb, host) => {
+      if (verb === 'stop' && host === 'zk1') await rig.cli('abort', id);
+    };
+    id = (await rig.cold<{ id: string }>('backup', '--cluster', CLUSTER, '--yes')).result.id;
+    const status = async () => (await rig.cold<ColdProgress>('status', id)).result;
+    await waitFor(async () => (await status())?.report, { what: 'the end', deadlineMs: 120_000 });
+    onCommand = () => undefined;
+    const { report } = await status();
+    expect(report).toMatchObject({ outcome: 'aborted', clusterUp: true });
     await expectWhole();
     expect(readdirSync(rig.copies)).not.toContain(report!.generation);
   });
