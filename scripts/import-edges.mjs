@@ -27,7 +27,7 @@ export const EDGES = {
   config: { parts: ['domain'], packages: 'any' },
   service: {
     parts: ['domain', 'config'],
-    typesOf: ['workflows'],
+    typesOf: ['workflows', 'observability'],
     packages: ['@temporalio/client', '@temporalio/common', '@temporalio/envconfig', 'node:*'],
   },
   // What a person asks of the nodes without Temporal: doctor, unfence. `service` says in what shape it answers.

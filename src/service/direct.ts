@@ -1,4 +1,5 @@
 import type { Address, ApiConfig } from '../config/api.js';
+import type { DrillSource } from '../observability/drills.js';
 import type { Plan } from '../domain/plan.js';
 import type { RecoveryRequest } from '../domain/request.js';
 
@@ -56,6 +57,8 @@ export interface DirectActions {
   /** Of recovery.yaml. */
   clusters: readonly string[];
   api: ApiConfig;
+  /** Drills whose age goes into the metrics. */
+  drills?: DrillSource;
   log: Log;
   close(): Promise<void>;
 }

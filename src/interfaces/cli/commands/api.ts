@@ -22,13 +22,14 @@ export function addApi(define: Define): void {
     async (context, options) => {
       const given = options.listen === undefined ? undefined : parseAddress(options.listen);
       if (given === null) throw new RecoveryError('INPUT_INVALID', '--listen is HOST:PORT', { field: 'listen' });
-      const { api, clusters, taskQueue, log } = await context.direct();
+      const { api, clusters, drills, taskQueue, log } = await context.direct();
       const stopping = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
       const server = await serveApi({
         recoveries: await context.recoveries(),
         taskQueue,
         clusters,
         api: { ...api, listen: given ?? api.listen },
+        drills,
         insecure: options.insecure === true,
         log,
         warn: (text) => context.streams.err(`${printable(`warning: ${text}`)}\n`),
