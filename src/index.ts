@@ -4,5 +4,4 @@ export { loadConfig } from './config/load.js';
 export { parseConfig, type Config } from './config/checks.js';
 export { TASK_QUEUE } from './domain/messages.js';
 export { ERRORS, RecoveryError, type ErrorCode } from './domain/errors.js';
-export type { DrillHistory, DrillResult } from './observability/drills.js';
 export type { Ports } from './ports.js';

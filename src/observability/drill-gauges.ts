@@ -8,7 +8,7 @@ const EVERY_MS = 60_000;
 /** Keeps the gauges of drills in a worker's metrics up to date, from now on until `stop`. */
 export function watchDrills(
   meter: MetricMeter,
-  { history, clusters }: DrillSource,
+  source: DrillSource,
   { log, everyMs = EVERY_MS }: { log: Ports['log']; everyMs?: number },
 ): { stop(): void } {
   const gauges = Object.fromEntries(
@@ -19,12 +19,13 @@ export function watchDrills(
   ) as Record<DrillMetric, ReturnType<MetricMeter['createGauge']>>;
   const look = async () => {
     try {
-      const drills = await history();
-      setDrillGauges({ clusters, drills }, (metric, value, labels) => gauges[metric].set(value, labels));
+      await setDrillGauges(source, (metric, value, labels) => gauges[metric].set(value, labels));
     } catch (error) {
       // The gauges stay as they are, so the age goes on growing: what cannot be seen is not good.
-      const reason = error instanceof Error ? error.message.slice(0, 200) : '';
-      log.warn({ reason }, 'the history of drills cannot be read: its metrics are those of before');
+      log.warn(
+        { error: error instanceof Error ? error.name : '' },
+        'the history of drills cannot be read: its metrics are those of before',
+      );
     }
   };
   void look();

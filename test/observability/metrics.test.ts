@@ -135,19 +135,25 @@ describe('a worker', () => {
 });
 
 describe('drills', () => {
-  const drill = (day: number, passed: boolean, seconds: number | null = null): DrillResult => ({
-    ...{ cluster: 'prod', finishedAt: new Date(day * 86_400_000).toISOString(), passed },
-    ...{ rtoSeconds: seconds, rpoSeconds: seconds },
+  const drill = (day: number, outcome: DrillResult['outcome'], seconds: number | null = null): DrillResult => ({
+    ...{ finishedAt: new Date(day * 86_400_000).toISOString(), outcome },
+    ...{ rtoSeconds: seconds, rpo: seconds === null ? null : { seconds } },
   });
 
   it('the last good one counts, in whatever order they come; none at all is 0; what cannot be read stays as it was', async () => {
-    let drills: DrillResult[] | Error = [drill(20_001, true, 50), drill(20_003, false), drill(20_000, true, 9)];
+    let drills: DrillResult[] | Error = [
+      drill(20_001, 'passed', 50),
+      drill(20_003, 'failed'),
+      drill(20_000, 'passed', 9),
+      // It stepped aside for a recovery: neither good nor bad.
+      drill(20_004, 'skipped'),
+    ];
     const warnings: string[] = [];
     const source = {
       clusters: ['prod', 'never'],
-      history: async () => {
+      history: async (cluster: string) => {
         if (drills instanceof Error) throw drills;
-        return drills;
+        return cluster === 'prod' ? drills : [];
       },
     };
     const log = { info: () => undefined, warn: (_: object, message: string) => void warnings.push(message) };

@@ -102,8 +102,7 @@ export class ApiMetrics {
     const { drills, log } = this.options;
     if (!drills) return;
     try {
-      const found = { clusters: drills.clusters, drills: await drills.history() };
-      setDrillGauges(found, (metric, value, labels) => this.drills.get(metric)?.set(labels, value));
+      await setDrillGauges(drills, (metric, value, labels) => this.drills.get(metric)?.set(labels, value));
     } catch (error) {
       // As in a worker: the age goes on growing.
       log.warn({ error: error instanceof Error ? error.name : '' }, 'the history of drills cannot be read');
