@@ -1023,6 +1023,8 @@ describe.each([
       const counted = async (node: string) => {
         running.set(node, (running.get(node) ?? 0) + 1);
         most.set(node, Math.max(most.get(node) ?? 0, running.get(node)!));
+        // The first waits for its neighbour; the rest of the time is for one too many to be seen.
+        await waitFor(() => most.get(node)! >= 2, { what: 'the second lane', deadlineMs: 60_000 });
         await delay(150);
         running.set(node, running.get(node)! - 1);
       };
