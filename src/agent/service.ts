@@ -11,18 +11,19 @@ const CONNECT_MS = 2_000;
 /** Of a command's words in an error. */
 const SHOWN = 300;
 
-/** Runs a command of agent.yaml, without a shell. Its exit code; null: it was killed. */
+/**
+ * Runs a command of agent.yaml, without a shell. Its exit code; null: it was killed. A cancellation does not: half a stop
+ * would go on behind our back, and take down what was started meanwhile.
+ */
 function run(
   [program = '', ...args]: string[],
   timeoutSeconds: number,
-  signal?: AbortSignal,
 ): Promise<{ code: number | null; said: string }> {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: timeoutSeconds * 1000,
       killSignal: 'SIGKILL',
-      signal,
     });
     let said = '';
     const listen = (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-SHOWN));
@@ -67,7 +68,7 @@ export async function stopService(config: AgentConfig, context: StepContext): Pr
   let why = await whyNotStopped(config);
   if (why === null) return;
   context.assertFresh();
-  const { code, said } = await run(config.stop, config.timeoutSeconds, context.signal);
+  const { code, said } = await run(config.stop, config.timeoutSeconds);
   const deadline = performance.now() + config.timeoutSeconds * 1000;
   for (;;) {
     why = await whyNotStopped(config);
@@ -92,7 +93,7 @@ export async function startService(config: AgentConfig, context: StepContext): P
   };
   if (await isUp()) return;
   context.assertFresh();
-  const { code, said } = await run(config.start, config.timeoutSeconds, context.signal);
+  const { code, said } = await run(config.start, config.timeoutSeconds);
   const deadline = performance.now() + config.timeoutSeconds * 1000;
   while (!(await isUp())) {
     // A command that failed has nothing more to wait for, unless something else starts the service.

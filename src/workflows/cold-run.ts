@@ -283,6 +283,8 @@ export class ColdRun {
     await this.step('start-clickhouse', () =>
       this.hosts.each('clickhouse', async (host) => isWanted(host) && this.hosts.start(host, mayFail)),
     );
+    // A stop whose agent was killed may have been under way still, and have taken down what was seen up.
+    await this.hosts.each('all', async (host) => isWanted(host) && this.hosts.start(host, mayFail));
     this.clusterUp = this.settings.hosts.every(isWanted);
     this.upAt = Date.now();
   }
