@@ -131,6 +131,7 @@ describe('cold copies, and something dies in the middle [servers]', { timeout: 3
   });
 
   it('an agent dies for good while its host is down: the others come up, a person is told, and what they start by hand counts', async () => {
+    rig.setAgentTimeout(5);
     await rig.startWorker();
     await rig.startAgents();
     onCommand = async (verb, host) => {

@@ -26,6 +26,8 @@ export interface ColdRig extends ServersRig {
   startAgents(options?: AgentOptions): Promise<void>;
   stopAgents(): Promise<void>;
   configureAgents(change: Record<string, unknown>): void;
+  /** For a worker that is started afterwards. Seconds. */
+  setAgentTimeout(seconds: number): void;
   /** `ch-recover cold …`, as JSON. */
   cold<T>(...args: string[]): Promise<{ exitCode: number; result: T; stderr: string }>;
 }
@@ -47,7 +49,8 @@ export async function startColdRig(
 ): Promise<ColdRig> {
   const rig = await startServersRig({ dir, shards: 1, keepers: 3, backups: {}, policies });
   const keepers = Object.fromEntries(rig.ensemble.hosts.map((host, i) => [`zk${i + 1}`, host]));
-  rig.configure({ cold: { keepers, agentTimeoutSeconds } });
+  const setAgentTimeout = (seconds: number) => rig.configure({ cold: { keepers, agentTimeoutSeconds: seconds } });
+  setAgentTimeout(agentTimeoutSeconds);
   const manager = await startServiceManager(rig);
   const hosts = [...rig.cluster.nodes.map(({ name }) => name), ...Object.keys(keepers)];
   const agents = new Map<string, Child>();
@@ -87,6 +90,7 @@ export async function startColdRig(
     copies,
     agents,
     configureAgents,
+    setAgentTimeout,
     onCommand: manager.onCommand,
     async startAgent(host, { script, env = {} } = {}) {
       const option = host.startsWith('zk') ? '--keeper' : '--node';
