@@ -71,12 +71,17 @@ export async function planRestore(
   const { request, generation, facts, found } = input;
   const cluster = ports.cluster(request.cluster);
   const nodes = await nodeStates(cluster, context);
-  const plan = planColdRestore({
+  const observed = {
     ...{ cluster: request.cluster, generation, facts, found, nodes },
     hosts: coldSettings(ports, request.cluster).hosts,
     topology: cluster.topology.nodes,
-    recovery: await recoveryInstead(ports, request.cluster, context),
-  });
+  };
+  const alone = planColdRestore({ ...observed, recovery: null });
+  // It may wait for sessions to expire: not for a plan that is refused anyway.
+  const plan =
+    alone.refusals.length > 0
+      ? alone
+      : planColdRestore({ ...observed, recovery: await recoveryInstead(ports, request.cluster, context) });
   return { ...plan, hash: ports.sha256(coldPlanIdentity(plan, found[0]?.manifest ?? null)) };
 }
 
