@@ -10,7 +10,7 @@ import type { StepContext } from './runtime.js';
 
 const FOREIGN = `database NOT IN ('system', 'INFORMATION_SCHEMA', 'information_schema') AND NOT startsWith(database, '_recovery')`;
 const TABLES = `SELECT database, name AS table, engine, total_rows AS rows, toUnixTimestamp(metadata_modification_time) AS changed FROM system.tables WHERE ${FOREIGN} AND NOT is_temporary`;
-const OLDEST_PARTS = `SELECT database, table, toUnixTimestamp(min(modification_time)) AS oldest FROM system.parts WHERE active AND ${FOREIGN} GROUP BY database, table`;
+const OLDEST_PARTS = `SELECT database, table, toUnixTimestamp(min(modification_time)) AS oldest FROM system.parts WHERE active AND rows > 0 AND ${FOREIGN} GROUP BY database, table`;
 /** Of the keys: that is when a row happened. Other columns may hold any time; a Date is too coarse to be an age. */
 const TIMES = `SELECT database, table, name FROM system.columns WHERE (is_in_partition_key OR is_in_sorting_key) AND match(type, '^(Nullable\\\\()?DateTime') AND ${FOREIGN}`;
 
@@ -27,6 +27,8 @@ interface Found extends TableName {
   rows: number | null;
   /** Seconds since the epoch: the oldest trace of it. */
   since: number;
+  /** The same of its oldest rows; Infinity: it has none, or is not of the MergeTree family. */
+  filledSince: number;
 }
 
 export async function measureDrill(
@@ -51,15 +53,13 @@ export async function measureDrill(
     newestRow: Number.isFinite(taken) ? await newestRow(target, taken, context) : null,
     lacking: lacking.sort(byWeight).slice(0, MAX_LISTED),
     rowsSince: lacking.reduce((sum, { restoredRows, sourceRows }) => sum + (sourceRows ?? 0) - (restoredRows ?? 0), 0),
-    tablesLost: lacking.filter(isLost).length,
+    tablesLost: lacking.filter(({ isLost }) => isLost).length,
   };
 }
 
-const isLost = ({ restoredRows, isOlderThanBackup }: TableComparison) => restoredRows === null && isOlderThanBackup;
-
 function byWeight(a: TableComparison, b: TableComparison): number {
   const weight = (each: TableComparison) => (each.sourceRows ?? 0) - (each.restoredRows ?? 0);
-  return Number(isLost(b)) - Number(isLost(a)) || weight(b) - weight(a) || (tableKey(a) < tableKey(b) ? -1 : 1);
+  return Number(b.isLost) - Number(a.isLost) || weight(b) - weight(a) || (tableKey(a) < tableKey(b) ? -1 : 1);
 }
 
 function compare(shard: string, present: Found, restored: Found | undefined, taken: number): TableComparison {
@@ -70,7 +70,9 @@ function compare(shard: string, present: Found, restored: Found | undefined, tak
     restoredRows: restored ? (restored.rows ?? 0) : null,
     sourceRows: present.rows,
     // Where nobody knows when the backup was taken, nothing can be said to be too young for it.
-    isOlderThanBackup: !Number.isFinite(taken) || present.since <= taken,
+    isLost: restored
+      ? restored.rows === 0 && present.filledSince <= (Number.isFinite(taken) ? taken : Number.MAX_SAFE_INTEGER)
+      : !Number.isFinite(taken) || present.since <= taken,
   };
 }
 
@@ -101,6 +103,7 @@ async function tablesOf(node: ClickHouseNode): Promise<Found[]> {
     .map(({ database, table, engine, rows, changed }) => ({
       database,
       table,
+      filledSince: oldest.get(tableKey({ database, table })) ?? Infinity,
       // Those of a view are its inner table's.
       rows: rows === null || tableKind(engine) === 'object' ? null : Number(rows),
       // An ALTER makes the definition look young, a merge the parts: the older of the two is nearer to the truth.

@@ -63,8 +63,8 @@ export interface TableComparison extends TableName {
   restoredRows: number | null;
   /** Null: an object without rows of its own, such as a view. */
   sourceRows: number | null;
-  /** Whether it was there, or had parts, when the backup was taken. */
-  isOlderThanBackup: boolean;
+  /** It is older than the backup and not in it, or had rows then and was restored without any. */
+  isLost: boolean;
 }
 
 /** What was found in the target, and what of the source is not there. */
@@ -164,12 +164,7 @@ export function buildDrillReport(facts: DrillFacts): DrillReport {
         table: each.table,
         shard: each.shard,
         rows: each.sourceRows === null ? null : Math.max(0, each.sourceRows - (each.restoredRows ?? 0)),
-        why:
-          each.restoredRows !== null
-            ? 'rows since the backup'
-            : each.isOlderThanBackup
-              ? LOST
-              : 'made since the backup',
+        why: each.isLost ? LOST : each.restoredRows !== null ? 'rows since the backup' : 'made since the backup',
       })),
     },
     cleanedUp: facts.cleanedUp,
@@ -219,11 +214,13 @@ function problemsOf(facts: DrillFacts, rpo: DrillReport['rpo']): Problem[] {
   ];
 }
 
-/** Restored rows have to be those of a manifest, or at least to pass the checksums of a backup that has one. */
+/** Restored parts have to be those that the manifest or the backup lists: its checksums alone do not tell what is not there. */
 function unverified(recovery: Report, rpo: DrillReport['rpo']): Problem[] {
   if (rpo === null)
     return [problem('DRILL_UNVERIFIED', 'the backup has no manifest: nobody knows its age and its rows')];
-  const bare = recovery.tables.filter(({ action, evidence }) => action === 'restore-from-backup' && evidence === '');
+  const bare = recovery.tables.filter(
+    ({ action, evidence }) => action === 'restore-from-backup' && !evidence.startsWith('part hashes of the '),
+  );
   if (bare.length === 0) return [];
   return [
     problem('DRILL_UNVERIFIED', `${bare.length} tables were compared with nothing`, {
@@ -234,7 +231,7 @@ function unverified(recovery: Report, rpo: DrillReport['rpo']): Problem[] {
 
 function lost({ lacking, tablesLost }: Measured): Problem[] {
   if (tablesLost === 0) return [];
-  const names = lacking.filter(({ restoredRows, isOlderThanBackup }) => restoredRows === null && isOlderThanBackup);
+  const names = lacking.filter(({ isLost }) => isLost);
   return [
     problem(
       'DRILL_DATA_MISSING',

@@ -23,11 +23,11 @@ export function sameParts(a: PartsDigest, b: PartsDigest): boolean {
 /**
  * Whether a replicated table holds exactly what the parts `whole` brought to it, some merged since: a server that was
  * restarted merges until it is fenced again. Each part that REPLACE PARTITION or ATTACH brings gets one block number, and
- * a merged part covers those of its sources, so a part that is lost leaves a gap. `blocks`: how many are covered.
- * Replacing and its kin merge rows away.
+ * a merged part covers those of its sources. `blocks`: how many are covered; rows tell of a part that was lost between two
+ * that were merged. Where Replacing and its kin merged rows away, nothing tells the one from the other: not the same.
  */
 export function mergedFrom(whole: PartsDigest, found: PartsDigest, blocks: number): boolean {
-  return blocks === whole.parts && found.parts < whole.parts && found.rows <= whole.rows;
+  return blocks === whole.parts && found.parts < whole.parts && found.rows === whole.rows;
 }
 
 interface PartInfo {

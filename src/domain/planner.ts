@@ -43,7 +43,7 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
   return {
     cluster: input.request.cluster,
     backup: first
-      ? { repository: first.repository, name: first.name, takenAt: first.takenAt, evidence: first.evidence }
+      ? { repository: first.repository, name: first.name, ...evidenceOf([...input.backups.values()]) }
       : null,
     nodes: input.nodes.map((node) => ({
       node: node.node,
@@ -117,6 +117,14 @@ function planShard(
     warnings.push(...notRestored(name, nodes, backup));
   }
   return items;
+}
+
+/** One shard without a manifest: nothing is claimed of the whole that is true of a part. The oldest is its age. */
+function evidenceOf(backups: BackupContents[]): Pick<BackupContents, 'takenAt' | 'evidence'> {
+  return {
+    takenAt: backups.map(({ takenAt }) => takenAt).sort()[0] ?? '',
+    evidence: backups.every(({ evidence }) => evidence === 'manifest') ? 'manifest' : 'backup',
+  };
 }
 
 /** clickhouse-backup copies one server: a table that is not replicated is that server's own. */

@@ -221,6 +221,12 @@ const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step
     { do: 'wait', why: 'catching-up' },
   ],
   [
+    'covers all blocks, but a part between merged ones was lost: its rows are not there',
+    see({ clone: null, table: gone, next: next({ ...merged, rows: full.rows - 1 }), blocks: full.parts }),
+    peer,
+    { do: 'wait', why: 'catching-up' },
+  ],
+  [
     'the first one itself fills it again where a restart had it merged',
     see({ held: full, table: gone, next: next(merged), blocks: full.parts, keeper: path }),
     table,

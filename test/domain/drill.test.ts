@@ -72,7 +72,7 @@ const outcome = (change: Partial<DrillFacts>) => {
   return [report.outcome, ...report.problems.map(({ code }) => code)];
 };
 
-const table = { database: 'db', table: 't', shard: '01', restoredRows: null, sourceRows: 5, isOlderThanBackup: true };
+const table = { database: 'db', table: 't', shard: '01', restoredRows: null, sourceRows: 5, isLost: true };
 
 describe('how a drill ended', () => {
   it('passed: measured, in time, young enough, and clean', () => {
@@ -111,6 +111,19 @@ describe('how a drill ended', () => {
         recovery: recovery({
           tables: [
             { action: 'restore-from-backup', evidence: '', database: 'db', table: 't' } as Report['tables'][number],
+          ],
+        }),
+      },
+      ['DRILL_UNVERIFIED'],
+    ],
+    [
+      'a table of which only checksums were looked at',
+      {
+        recovery: recovery({
+          tables: [
+            {
+              ...{ action: 'restore-from-backup', evidence: 'checksums of the backup', database: 'db', table: 't' },
+            } as Report['tables'][number],
           ],
         }),
       },
@@ -158,8 +171,8 @@ describe('how a drill ended', () => {
 
   it('rows since the backup, and tables made since, are told and no failure', () => {
     const lacking = [
-      { ...table, isOlderThanBackup: false },
-      { ...table, table: 'grown', restoredRows: 7, sourceRows: 9 },
+      { ...table, isLost: false },
+      { ...table, table: 'grown', restoredRows: 7, sourceRows: 9, isLost: false },
     ];
     const report = buildDrillReport(facts({ measured: measured({ lacking, rowsSince: 7 }) }));
     expect([report.outcome, report.missing]).toEqual([

@@ -40,6 +40,21 @@ const lists = (byNode: Record<string, PartRef[]>) => ({
 });
 
 describe('what is planned', () => {
+  it('claims no manifest, and no age, where one shard has none', () => {
+    const nodes = [node('a', '01', 'r1', []), node('b', '02', 'r1', [])];
+    const withManifest = contents([saved(t)]);
+    const bare = contents([saved(t)], { evidence: 'backup', takenAt: '' });
+    const plan = (one: typeof bare, other: typeof bare) =>
+      planOf(nodes, {
+        backups: new Map([
+          ['01', one],
+          ['02', other],
+        ]),
+      }).backup;
+    expect(plan(withManifest, withManifest)).toMatchObject({ evidence: 'manifest', takenAt: withManifest.takenAt });
+    expect(plan(withManifest, bare)).toMatchObject({ evidence: 'backup', takenAt: '' });
+  });
+
   it('shows no password of a definition', () => {
     const backups = new Map([['01', contents([saved(t), saved(mysql)])]]);
     expect(JSON.stringify(planOf([node('a', '01', 'r1', [facts(t)])], { backups }))).not.toContain('pw-in-ddl');
