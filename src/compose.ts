@@ -7,9 +7,9 @@ import { createNode, type ClosableNode, type NodeConnection } from './adapters/c
 import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
 import type { Documents } from './adapters/reports/documents.js';
 import { createDrillStore } from './adapters/reports/drill-store.js';
-import { fileDocuments } from './adapters/reports/file-store.js';
+import { fileDocuments } from './adapters/reports/file-documents.js';
 import { createReportStore } from './adapters/reports/report-store.js';
-import { s3Documents } from './adapters/reports/s3-store.js';
+import { s3Documents } from './adapters/reports/s3-documents.js';
 import type { BackupConfig, ClusterConfig, Config } from './config/checks.js';
 import type { ReportsConfig } from './config/reports.js';
 import type { NodeConfig } from './config/schema.js';

@@ -1,4 +1,4 @@
-import { MAX_LISTED, type Measured, type TableComparison } from '../domain/drill.js';
+import { isLost, MAX_LISTED, type Measured, type TableComparison } from '../domain/drill.js';
 import { tableKind } from '../domain/inventory.js';
 import { quote, quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
@@ -69,10 +69,12 @@ function compare(shard: string, present: Found, restored: Found | undefined, tak
     shard,
     restoredRows: restored ? (restored.rows ?? 0) : null,
     sourceRows: present.rows,
-    // Where nobody knows when the backup was taken, nothing can be said to be too young for it.
-    isLost: restored
-      ? restored.rows === 0 && present.filledSince <= (Number.isFinite(taken) ? taken : Number.MAX_SAFE_INTEGER)
-      : !Number.isFinite(taken) || present.since <= taken,
+    isLost: isLost({
+      restored: restored && { rows: restored.rows },
+      since: present.since,
+      filledSince: present.filledSince,
+      taken,
+    }),
   };
 }
 

@@ -67,6 +67,22 @@ export interface TableComparison extends TableName {
   isLost: boolean;
 }
 
+/**
+ * Whether a table of the source should have been restored otherwise. Times in seconds since the epoch: `since` of the
+ * oldest trace of the table, `filledSince` of its oldest rows (Infinity: none), `taken` of the backup; where nobody knows
+ * when that was (NaN), nothing can be said to be too young for it.
+ */
+export function isLost(table: {
+  restored: { rows: number | null } | undefined;
+  since: number;
+  filledSince: number;
+  taken: number;
+}): boolean {
+  const { restored, since, filledSince, taken } = table;
+  const isOlder = (time: number) => Number.isFinite(time) && !(time > taken);
+  return restored === undefined ? isOlder(since) : restored.rows === 0 && isOlder(filledSince);
+}
+
 /** What was found in the target, and what of the source is not there. */
 export interface Measured {
   tables: number;
@@ -164,7 +180,7 @@ export function buildDrillReport(facts: DrillFacts): DrillReport {
         table: each.table,
         shard: each.shard,
         rows: each.sourceRows === null ? null : Math.max(0, each.sourceRows - (each.restoredRows ?? 0)),
-        why: each.isLost ? LOST : each.restoredRows !== null ? 'rows since the backup' : 'made since the backup',
+        why: whyLacking(each),
       })),
     },
     cleanedUp: facts.cleanedUp,
@@ -174,7 +190,10 @@ export function buildDrillReport(facts: DrillFacts): DrillReport {
   };
 }
 
-const LOST = 'older than the backup, and not in it';
+function whyLacking({ isLost: lost, restoredRows }: TableComparison): string {
+  if (restoredRows === null) return lost ? 'older than the backup, and not in it' : 'made since the backup';
+  return lost ? 'had rows before the backup, and was restored without any' : 'rows since the backup';
+}
 
 function outcomeOf({ aborted, skipped, cleanUpProblem }: DrillFacts, problems: Problem[]): DrillOutcome {
   if (cleanUpProblem) return 'failed';

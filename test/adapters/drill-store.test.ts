@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createDrillStore } from '../../src/adapters/reports/drill-store.js';
-import { fileDocuments } from '../../src/adapters/reports/file-store.js';
+import { fileDocuments } from '../../src/adapters/reports/file-documents.js';
 import type { DrillReport } from '../../src/domain/drill.js';
 
 let dir: string;

@@ -3,6 +3,7 @@ import {
   buildDrillReport,
   drillExitCode,
   drillView,
+  isLost,
   parseDrillRequest,
   parseDrillView,
   type DrillFacts,
@@ -260,4 +261,20 @@ it.each([
   [{ cluster: 'a\u202e' }],
 ])('refuses the request %j', (value) => {
   expect(() => parseDrillRequest(value)).toThrow(expect.objectContaining({ code: 'INPUT_INVALID' }) as Error);
+});
+
+describe('a table that should have been restored otherwise', () => {
+  it.each<[string, Parameters<typeof isLost>[0], boolean]>([
+    ['older than the backup, not restored', { restored: undefined, since: 900, filledSince: 900, taken: 1_000 }, true],
+    ['made since', { restored: undefined, since: 1_100, filledSince: 1_100, taken: 1_000 }, false],
+    ['not restored, nobody knows when', { restored: undefined, since: 1_100, filledSince: 1_100, taken: NaN }, true],
+    ['had rows, restored without any', { restored: { rows: 0 }, since: 800, filledSince: 900, taken: 1_000 }, true],
+    ['empty then, filled since', { restored: { rows: 0 }, since: 800, filledSince: 1_100, taken: 1_000 }, false],
+    ['empty still', { restored: { rows: 0 }, since: 800, filledSince: Infinity, taken: 1_000 }, false],
+    ['empty, nobody knows when', { restored: { rows: 0 }, since: 800, filledSince: Infinity, taken: NaN }, false],
+    ['restored with rows', { restored: { rows: 5 }, since: 800, filledSince: 900, taken: 1_000 }, false],
+    ['a view', { restored: { rows: null }, since: 800, filledSince: Infinity, taken: 1_000 }, false],
+  ])('%s', (_name, table, expected) => {
+    expect(isLost(table)).toBe(expected);
+  });
 });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { createKeeper, type ClosableKeeper } from '../../src/adapters/keeper/zookeeper.js';
 import { createDrillStore } from '../../src/adapters/reports/drill-store.js';
-import { fileDocuments } from '../../src/adapters/reports/file-store.js';
+import { fileDocuments } from '../../src/adapters/reports/file-documents.js';
 import { drillScheduleId, type DrillReport } from '../../src/domain/drill.js';
 import type { ErrorCode, Problem } from '../../src/domain/errors.js';
 import { createDataset } from '../support/dataset.js';

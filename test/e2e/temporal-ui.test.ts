@@ -88,7 +88,7 @@ describeOn('embedded', 'the stock Temporal UI', { needs: ['nativeBackup'] }, () 
 
     const events = (await eventsOf(id)).length;
     const stale = { planHash: 'a'.repeat(64), by: 'ann' };
-    const refusal = await run.update('approve', stale, () => screenshot(page, 'ui-stale-hash'));
+    const refusal = await run.update('approve', stale);
     expect(refusal).toContain(`not the hash of the plan that waits for approval (${planHash})`);
     expect((await eventsOf(id)).length).toBe(events);
 

@@ -80,7 +80,7 @@ export class WorkflowPages {
   }
 
   /** Sends an update by name; gives what is wrong with it, or null where it was accepted. */
-  async update(name: string, argument: unknown, beforeClosing: () => Promise<void> = async () => undefined) {
+  async update(name: string, argument: unknown) {
     await this.page.getByRole('button', { name: 'More Actions' }).last().click();
     await this.page.getByRole('menuitem', { name: 'Send an Update' }).last().click();
     const dialog = this.page.getByTestId('update-confirmation-modal').last();
@@ -93,7 +93,6 @@ export class WorkflowPages {
     const accepted = this.page.getByText('Update successful').first();
     await refusal.or(accepted).first().waitFor();
     if (await accepted.isVisible()) return null;
-    await beforeClosing();
     const text = await refusal.innerText();
     await dialog.getByTestId('cancel-modal-button').click();
     return text;

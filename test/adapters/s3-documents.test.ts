@@ -8,7 +8,7 @@ import S3rver from 's3rver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDrillStore } from '../../src/adapters/reports/drill-store.js';
 import { createReportStore } from '../../src/adapters/reports/report-store.js';
-import { s3Documents, type S3Location } from '../../src/adapters/reports/s3-store.js';
+import { s3Documents, type S3Location } from '../../src/adapters/reports/s3-documents.js';
 import { createPorts } from '../../src/compose.js';
 import { parseConfig } from '../../src/config/checks.js';
 import { reportOf } from '../domain/reports.js';

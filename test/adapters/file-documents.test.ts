@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileS
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { fileDocuments } from '../../src/adapters/reports/file-store.js';
+import { fileDocuments } from '../../src/adapters/reports/file-documents.js';
 import { createReportStore } from '../../src/adapters/reports/report-store.js';
 import { reportOf } from '../domain/reports.js';
 
