@@ -2,6 +2,7 @@ import { definitionOf } from '../domain/clickhouse-backup.js';
 import { absentKeeper } from '../domain/planner.js';
 import {
   missingParts,
+  partsAgree,
   NO_PARTS,
   tableKind,
   type Capabilities,
@@ -17,7 +18,7 @@ import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from
 import { probe } from './capabilities.js';
 import { readLedger } from './ledger.js';
 import * as queries from './queries.js';
-import { sameNames, toDigest } from './unit.js';
+import { toDigest } from './unit.js';
 
 /** Reads everything that the planner needs to know of a node. Sends reads only. */
 export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<NodeFacts> {
@@ -248,7 +249,7 @@ export async function keeperFacts(
   return {
     ...facts,
     partsInKeeper: listed.length,
-    partsAgree: sameNames(listed, local),
+    partsAgree: partsAgree(listed, local),
     missingLocally: missingParts(listed, local).length,
   };
 }

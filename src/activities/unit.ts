@@ -1,5 +1,12 @@
 import type { Observation } from '../domain/attempt.js';
-import { methodOf, NO_PARTS, tableKind, type PartsDigest, type TableDefinition } from '../domain/inventory.js';
+import {
+  methodOf,
+  NO_PARTS,
+  partsAgree,
+  tableKind,
+  type PartsDigest,
+  type TableDefinition,
+} from '../domain/inventory.js';
 import { RecoveryError } from '../domain/errors.js';
 import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/names.js';
 import type { PlanItem, StepName } from '../domain/plan.js';
@@ -341,17 +348,23 @@ export class Unit {
       keeper.children(`${replicaPath}/parts`),
     ]);
     const listed = parts ?? [];
-    let partsAgree: boolean | null = null;
+    let agree: boolean | null = null;
     if (here) {
       const name = isNext ? cloneName('next', this.name) : this.name;
       const local = await this.node.query<{ name: string }>(queries.PART_NAMES, { params: { ...name } });
-      partsAgree = sameNames(
+      agree = partsAgree(
         listed,
         local.map((part) => part.name),
       );
     }
     const live = here !== null && !here.readonly && !embedded;
-    return { replicaPathExists, heldByOther: active && !live, partsAgree, parts: listed.length, stalePeers: false };
+    return {
+      replicaPathExists,
+      heldByOther: active && !live,
+      partsAgree: agree,
+      parts: listed.length,
+      stalePeers: false,
+    };
   }
 
   /** Whether anything is left on the path of what the plan wants gone before this replica goes first. */
@@ -367,7 +380,7 @@ interface KeeperPath {
   replicaName: string;
 }
 
-interface Replication {
+export interface Replication {
   /** Entries of its queue that are older than our first look. */
   queue: number;
   /** All entries that it has not worked off, also those that are in the log only; not merges. One, where the log never had any. */
@@ -391,8 +404,3 @@ interface Replica extends KeeperPath {
 }
 
 export type Seen = Observation & { detachedParts: number; keeperParts: number | null };
-
-export function sameNames(a: string[], b: string[]): boolean {
-  const names = new Set(a);
-  return names.size === b.length && b.every((name) => names.has(name));
-}

@@ -6,7 +6,7 @@ import type { PlanItem } from '../domain/plan.js';
 import type { Ports } from '../ports.js';
 import { pause, type StepContext } from './runtime.js';
 import { countRows } from './observe-node.js';
-import { Unit, type Seen } from './unit.js';
+import { Unit, type Replication, type Seen } from './unit.js';
 
 export interface Validation {
   rowsExpected: number | null;
@@ -31,7 +31,10 @@ export async function validateTable(
   const live = item.replicated && !embedded;
   // It holds until all is validated, also on a server that was restarted after the last statement for it.
   if (live && item.fetches !== 'live') await unit.keepFence();
-  if (live) await drained(unit, ports.cluster(cluster).policy.statementDeadlineSeconds, context);
+  // Its last look is the one that counts: a table that is written to has something new to do at any later moment.
+  const replication = live
+    ? await drained(unit, ports.cluster(cluster).policy.statementDeadlineSeconds, context)
+    : null;
   const seen = await unit.observe(embedded);
   const readonly = seen.next?.readonly ?? seen.table.readonly;
   // A later replica has what the first one has, whatever it held itself.
@@ -52,7 +55,7 @@ export async function validateTable(
           : 'active',
   };
   const bad =
-    wrongParts(item, seen, expected) ?? wrongReplica(item, seen, embedded) ?? (live ? await inactive(unit) : null);
+    wrongParts(item, seen, expected) ?? wrongReplica(item, seen, embedded) ?? (live ? inactive(replication) : null);
   return bad === null ? result : { ...result, ...fail(unit, bad) };
 }
 
@@ -87,22 +90,19 @@ function wrongReplica(item: PlanItem, seen: Seen, embedded: boolean): string | n
 
 const POLL_MS = 500;
 
-/** Waits until a live replica has nothing left to do. It is looked at afterwards in any case. */
-async function drained(unit: Unit, deadlineSeconds: number, context: StepContext): Promise<void> {
+/** Waits until a live replica has nothing left to do, or for so long. Null: it is not replicated. */
+async function drained(unit: Unit, deadlineSeconds: number, context: StepContext): Promise<Replication | null> {
   const deadline = performance.now() + deadlineSeconds * 1000;
-  let open = false;
-  while (performance.now() < deadline) {
+  for (let open = false; ; open = true) {
     const state = await unit.replication();
-    if (!state || state.queue === 0) return;
+    if (!state || state.queue === 0 || performance.now() >= deadline) return state;
     if (!open) await unit.openReplication();
-    open = true;
     await pause(POLL_MS, context.signal);
     context.assertFresh();
   }
 }
 
-async function inactive(unit: Unit): Promise<string | null> {
-  const state = await unit.replication();
+function inactive(state: Replication | null): string | null {
   if (!state) return 'it is not replicated';
   if (state.queue > 0) return `${state.queue} entries are left in its replication queue`;
   return state.active === state.total ? null : `${state.active} of its ${state.total} replicas are active`;

@@ -1,7 +1,8 @@
 import { lstatSync, type Stats } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { activeParts, partBlocks, type DiskPart, type PartsOnDisk } from '../domain/cold-parts.js';
+import { activeParts, type DiskPart, type PartsOnDisk } from '../domain/cold-parts.js';
+import { partBlocks } from '../domain/part-name.js';
 import { leadsOut, OWN_PREFIX, type TreeEntry } from '../domain/cold-files.js';
 import { RecoveryError } from '../domain/errors.js';
 

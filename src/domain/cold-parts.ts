@@ -1,3 +1,5 @@
+import { covers, partBlocks } from './part-name.js';
+
 /** Parts of a MergeTree table as they lie on the disk: what can be known, exactly, of servers that are stopped. */
 
 /** `rows`: from the part's `count.txt`; null where it has none. */
@@ -16,40 +18,6 @@ export interface PartsOnDisk {
   detached: string[];
   /** Parts that lie there and count no more: their partition was dropped or replaced. They are not copied. */
   dropped: string[];
-}
-
-interface PartBlocks {
-  partition: string;
-  min: number;
-  max: number;
-  level: number;
-  mutation: number;
-}
-
-/** `all_1_4_2`, with a mutation `all_1_4_2_7`, or, of before 1.1.54310, `20260101_20260131_1_4_2`. */
-export function partBlocks(name: string): PartBlocks | null {
-  const old = /^(\d{6})\d\d_\1\d\d_(\d+)_(\d+)_(\d+)$/.exec(name);
-  const match = old ? [...old, undefined] : /^([^_]+(?:_[^_]+)*?)_(\d+)_(\d+)_(\d+)(?:_(\d+))?$/.exec(name);
-  if (!match) return null;
-  const [, partition, min, max, level, mutation] = match;
-  return {
-    partition: partition ?? '',
-    min: Number(min),
-    max: Number(max),
-    level: Number(level),
-    mutation: Number(mutation ?? 0),
-  };
-}
-
-/** Whether the server takes `part` for replaced when it finds `other`. */
-function covers(other: PartBlocks, part: PartBlocks): boolean {
-  return (
-    other.partition === part.partition &&
-    other.min <= part.min &&
-    other.max >= part.max &&
-    other.level >= part.level &&
-    other.mutation >= part.mutation
-  );
 }
 
 /** The parts that no other covers: what a server makes active when it starts. Sorted by name. */

@@ -61,7 +61,11 @@ function takenOut(seen: Observation, clone: PartsDigest, goal: Goal): Step {
   // memory and still on the disk, is there again once the table is attached (seen on 18.16.1).
   const more = seen.table.parts.rows - clone.rows;
   if (goal.source === 'table' && (more < 0 || (more > 0 && !goal.closed)))
-    return { do: 'refuse', code: 'VERIFY_FAILED', why: 'its rows are not those of its safety clone' };
+    return {
+      do: 'refuse',
+      code: 'VERIFY_FAILED',
+      why: `it has ${seen.table.parts.rows} rows, and its safety clone ${clone.rows}`,
+    };
   return { do: 'move-aside' };
 }
 

@@ -1,3 +1,4 @@
+import { covers, partBlocks } from './part-name.js';
 import type { TableName } from './names.js';
 import type { NodeRef } from './topology.js';
 
@@ -30,21 +31,6 @@ export function mergedFrom(whole: PartsDigest, found: PartsDigest, blocks: numbe
   return blocks === whole.parts && found.parts < whole.parts && found.rows === whole.rows;
 }
 
-interface PartInfo {
-  partition: string;
-  min: number;
-  max: number;
-}
-
-/** `partition_min_max_level[_mutation]`, and `20200101_20200131_min_max_level` of tables in the syntax before 1.1.54310. */
-function partInfo(name: string): PartInfo | null {
-  const match =
-    /^(?<partition>\d{6})\d{2}_\k<partition>\d{2}_(?<min>\d+)_(?<max>\d+)_\d+$/.exec(name) ??
-    /^(?<partition>[^_]+)_(?<min>\d+)_(?<max>\d+)_\d+(?:_\d+)?$/.exec(name);
-  const { partition, min, max } = match?.groups ?? {};
-  return partition === undefined ? null : { partition, min: Number(min), max: Number(max) };
-}
-
 /**
  * Those of the parts that ZooKeeper lists whose rows no local part holds. Where ZooKeeper came back from an old snapshot,
  * parts that were merged since are held by the part that they were merged into.
@@ -53,13 +39,20 @@ export function missingParts(listed: string[], local: string[]): string[] {
   const names = new Set(local);
   const unlisted = listed.filter((name) => !names.has(name));
   if (unlisted.length === 0) return [];
-  const infos = local.flatMap((name) => partInfo(name) ?? []);
+  const held = local.flatMap((name) => partBlocks(name) ?? []);
   return unlisted.filter((name) => {
-    const info = partInfo(name);
-    return !(
-      info && infos.some((here) => here.partition === info.partition && here.min <= info.min && here.max >= info.max)
-    );
+    const part = partBlocks(name);
+    return !(part && held.some((here) => covers(here, part)));
   });
+}
+
+/**
+ * Whether ZooKeeper's list of a replica's parts is that of its active ones. For some minutes after a merge it still lists
+ * the sources, as the disk still has them (`old_parts_lifetime`): those count as held by the merged part.
+ */
+export function partsAgree(listed: string[], local: string[]): boolean {
+  const names = new Set(listed);
+  return local.every((name) => names.has(name)) && missingParts(listed, local).length === 0;
 }
 
 /**

@@ -1,12 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  activeParts,
-  lostParts,
-  partBlocks,
-  totals,
-  uncoveredParts,
-  type PartsOnDisk,
-} from '../../src/domain/cold-parts.js';
+import { activeParts, lostParts, totals, uncoveredParts, type PartsOnDisk } from '../../src/domain/cold-parts.js';
+import { partBlocks } from '../../src/domain/part-name.js';
 
 const parts = (...names: string[]) => names.map((name) => ({ name, rows: 10 }));
 const table = (active: string[], rest: Partial<PartsOnDisk> = {}): PartsOnDisk => ({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { missingParts } from '../../src/domain/inventory.js';
+import { missingParts, partsAgree } from '../../src/domain/inventory.js';
 
 describe('parts that ZooKeeper lists and nobody holds', () => {
   it.each<[row: string, listed: string[], local: string[], missing: string[]]>([
@@ -20,5 +20,20 @@ describe('parts that ZooKeeper lists and nobody holds', () => {
     ['a name that is none', ['nonsense'], ['all_1_1_0'], ['nonsense']],
   ])('%s', (_row, listed, local, missing) => {
     expect(missingParts(listed, local)).toEqual(missing);
+  });
+});
+
+describe("ZooKeeper's list of a replica's parts and its active ones", () => {
+  it.each<[row: string, listed: string[], local: string[], agree: boolean]>([
+    ['the same', ['all_1_1_0', 'all_2_2_0'], ['all_2_2_0', 'all_1_1_0'], true],
+    ['none', [], [], true],
+    ['merged a moment ago: the sources go later', ['all_1_1_0', 'all_2_2_0', 'all_1_2_1'], ['all_1_2_1'], true],
+    ['merged without ZooKeeper', ['all_1_1_0', 'all_2_2_0'], ['all_1_2_1'], false],
+    ['a part that is not on the disk', ['all_1_1_0', 'all_2_2_0'], ['all_1_1_0'], false],
+    ['a part that ZooKeeper does not know', ['all_1_1_0'], ['all_1_1_0', 'all_2_2_0'], false],
+    ['mutated in ZooKeeper only', ['all_1_1_0', 'all_1_1_0_7'], ['all_1_1_0'], false],
+    ['a merge that the disk lacks', ['all_1_1_0', 'all_2_2_0', 'all_1_2_1'], ['all_1_1_0', 'all_2_2_0'], false],
+  ])('%s', (_row, listed, local, agree) => {
+    expect(partsAgree(listed, local)).toBe(agree);
   });
 });
