@@ -56,7 +56,7 @@ export interface Around {
   definition: TableDefinition;
   node: NodeFacts;
   backup: BackupContents | undefined;
-  /** Dead registrations of others on the path that this replica goes first on; null: the path is not there, or not its to clear. */
+  /** Dead registrations of others on the path that this replica goes first on; null: the path is not its to clear. */
   left: string[] | null;
 }
 
@@ -196,7 +196,12 @@ function stagingStatements(
   ];
 }
 
-/** Own registration, and where it goes first all of the path: the table's node, too, once nobody is under it. */
+/**
+ * Own registration, and where it goes first all of the path: the table's node, too, once nobody is under it. Also where
+ * there is none yet: a server that dies in the middle of CREATE leaves one, and calls whoever is registered there next
+ * lost (`is_lost` = 1), not being the first. That one waits for ever for a replica to copy (415; on 18.16.1 it
+ * takes parts meanwhile, and tells nobody of them).
+ */
 function clearPath(
   { tablePath, replicaName }: NonNullable<PlanItem['keeperPath']>,
   node: NodeFacts,

@@ -172,18 +172,17 @@ function restoreOrder(
 }
 
 /**
- * What the one that goes first finds on its path, and has to remove: whoever joins a path with other registrations, dead
- * ones too, attaches nothing of its own and waits for parts that nobody has.
+ * Whom the one that goes first removes from its path: whoever joins a path with other registrations, dead ones too,
+ * attaches nothing of its own and waits for parts that nobody has. Null: somebody lives there, or it does not go first.
  */
 function leftBehind(
   keeper: KeeperReplicaFacts | null,
   item: Pick<PlanItem, 'authority' | 'action'>,
   healthy: string[],
 ): string[] | null {
-  if (!keeper?.tablePathExists || !item.authority || item.action === 'none' || keeper.activeReplicas.length > 0)
-    return null;
-  if (keeper.replicas.some((replica) => healthy.includes(replica))) return null;
-  return keeper.replicas.filter((replica) => replica !== keeper.replicaName);
+  if (!keeper || !item.authority || item.action === 'none') return null;
+  const others = keeper.replicas.filter((replica) => replica !== keeper.replicaName);
+  return others.some((replica) => keeper.activeReplicas.includes(replica) || healthy.includes(replica)) ? null : others;
 }
 
 /** Where a replicated table cannot be brought back in the way that its server allows. */

@@ -23,7 +23,7 @@ interface Model {
   nextExpired: boolean;
   /** Own registration. `half`: its node, and not all that belongs to it. */
   path: 'none' | 'half' | 'full';
-  /** Dead registrations of others, which the one that goes first has to remove. */
+  /** Dead registrations of others, or the path's own node, which the one that goes first has to remove. */
   peers: boolean;
   promoted: boolean;
   /** A RENAME between Ordinary databases moves the folder, writes one metadata file, and removes the other. */
@@ -205,7 +205,8 @@ function effects(model: Model, step: Step, { goal: { fetches }, truth }: Course)
       return [
         [
           { ...model, path: 'half' },
-          { ...model, path: 'none' },
+          // The path's own node stays, and who is registered there next is not its first.
+          { ...model, path: 'none', peers: fetches === null },
         ],
       ];
     case 'drop-peers':

@@ -85,7 +85,7 @@ describe('what the conversion sends', () => {
       0,
       [
         ...['create-making', 'fill-making', 'empty-making', 'complete-clone', ...takeOut],
-        ...['create-next', 'fill-next', 'empty-next', 'promote', 'delete-replica-path'],
+        ...['create-next', 'fill-next', 'empty-next', 'promote', 'delete-replica-path', 'delete-peer-path'],
       ],
     ],
     [
@@ -274,8 +274,15 @@ describe('registrations that are left on a path', () => {
     expect(sqlOf(plan.items[1], /peer/)).toEqual([]);
   });
 
+  it('old server: the one that goes first deletes the path also where none is: a server that dies in the middle of CREATE leaves it', () => {
+    const plan = planOf([old('a', 'r1', [facts(t, { keeper: left('r1', GONE) })])]);
+    expect(sqlOf(plan.items[0], cleared)).toEqual([
+      `delete-replica-path: ${PATH}/replicas/r1`,
+      `delete-peer-path: ${PATH}`,
+    ]);
+  });
+
   it.each<[row: string, keeper: Partial<KeeperReplicaFacts>]>([
-    ['the path is not there', GONE],
     ['somebody is active', { activeReplicas: ['r9'] }],
     ['somebody is active, and it is registered itself', { replicaPathExists: true, activeReplicas: ['r9'] }],
   ])('none where %s', (_row, keeper) => {
@@ -341,6 +348,6 @@ describe('who goes first, where somebody is alive or has begun', () => {
       request: { cluster: 'prod', adopt: true },
     });
     expect(items.find((item) => item.authority)?.node.name).toBe('b');
-    expect(items.flatMap((item) => sqlOf(item, /peer/))).toEqual([]);
+    expect(items.flatMap((item) => sqlOf(item, /peer/))).toEqual([`delete-peer-path: ${PATH}`]);
   });
 });

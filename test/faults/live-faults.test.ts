@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -208,6 +208,30 @@ describe('on servers that replicate, something dies in the middle [servers]', { 
       await expectRecovered(id);
     },
   );
+
+  it('the server of the replica that goes first is killed in the middle of CREATE: registered, without a table; it is registered anew, and not as lost', async () => {
+    await setUp({ policies: { statementDeadlineSeconds: 20 } });
+    await loseKeeper();
+    const hold = await startHeldWorker(rig, [AT.createNext]);
+    const id = await start();
+    await at(hold, id, AT.createNext, async () => {
+      await waitFor(() => !hasReplicatedTables(0), { what: 'all tables taken out', deadlineMs: 60_000 });
+      // The registration comes first, the table's file last: what a kill leaves that falls between the two.
+      await ask(
+        0,
+        "CREATE TABLE _recovery.`next live.events1` (id UInt64) ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/live.events1', '{replica}') ORDER BY id",
+      );
+      await rig.cluster.killNode(0);
+      for (const kind of ['metadata', 'data']) {
+        const folder = join(rig.cluster.nodes[0]!.dir, 'data', kind, '_recovery');
+        const made = readdirSync(folder).filter((name) => name.startsWith('next'));
+        expect(made).toHaveLength(1);
+        for (const name of made) rmSync(join(folder, name), { recursive: true });
+      }
+      await rig.cluster.startNode(0);
+    });
+    await expectRecovered(id);
+  });
 
   it('a server stays away: it ends with an error that says so, nothing is lost, and a retry succeeds', async () => {
     await setUp({ policies: { unavailableDeadlineSeconds: 10 } });
