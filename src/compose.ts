@@ -87,6 +87,7 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
     keeperChroot: config.keeper.chroot ?? '',
     scratch: config.scratch,
     drill: config.drill,
+    leaveOut: null,
     repositories: Object.entries(config.backups).map(([repository, backup]) =>
       createRepository(repository, backup, name, log),
     ),

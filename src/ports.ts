@@ -2,6 +2,8 @@ import type { RestoreNames } from './domain/clickhouse-backup-names.js';
 import type { ClickHouseBackupManifest } from './domain/clickhouse-backup.js';
 import type { BackupContents, Manifest } from './domain/manifest.js';
 import type { DrillReport, DrillSettings } from './domain/drill.js';
+import type { LeftOut } from './domain/drill-left-out.js';
+import type { NodeFacts } from './domain/inventory.js';
 import type { Policy } from './domain/policy.js';
 import type { Report } from './domain/report.js';
 import type { NodeRef, Topology } from './domain/topology.js';
@@ -163,6 +165,8 @@ export interface ClusterPorts {
   /** Drills may restore into it, and drop all that is in it. */
   scratch: boolean;
   drill: DrillSettings | null;
+  /** What of a shard's backup must not be made on this node, and why; null: all of it is. Reads only. */
+  leaveOut: ((backup: BackupContents, node: NodeFacts) => Promise<LeftOut[]>) | null;
   /** The ZooKeeper servers by the names of their agents; null: this cluster has no host agents. */
   cold: { keepers: Record<string, string>; agentTimeoutSeconds: number; chroot: boolean } | null;
 }

@@ -1,4 +1,5 @@
 import { isLost, MAX_LISTED, type Measured, type TableComparison } from '../domain/drill.js';
+import type { LeftOut } from '../domain/drill-left-out.js';
 import { tableKind } from '../domain/inventory.js';
 import { quote, quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
@@ -35,14 +36,18 @@ export async function measureDrill(
   source: ClusterPorts,
   target: ClusterPorts,
   takenAt: string,
+  leftOut: readonly LeftOut[],
   context: StepContext,
 ): Promise<Measured> {
   const taken = Date.parse(takenAt);
   const restored = await byShard(target);
   const present = await byShard(source);
   const all = [...restored.values()].flatMap((tables) => [...tables.values()]);
+  const out = new Set(leftOut.map((each) => `${each.shard}/${tableKey(each)}`));
   const compared = [...present].flatMap(([shard, tables]) =>
-    [...tables].map(([key, table]) => compare(shard, table, restored.get(shard)?.get(key), taken / 1000)),
+    [...tables]
+      .filter(([key]) => !out.has(`${shard}/${key}`))
+      .map(([key, table]) => compare(shard, table, restored.get(shard)?.get(key), taken / 1000)),
   );
   const lacking = compared.filter(
     ({ restoredRows, sourceRows }) => restoredRows === null || (sourceRows ?? 0) > restoredRows,

@@ -1,4 +1,11 @@
-import { separation, type ClusterIdentity, type KeeperView, type ServerIdentity } from '../domain/drill-separation.js';
+import {
+  chrootSeenFrom,
+  rootSeenBy,
+  separation,
+  type ClusterIdentity,
+  type KeeperView,
+  type ServerIdentity,
+} from '../domain/drill-separation.js';
 import { RecoveryError } from '../domain/errors.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
 import { inLanes } from './observe-node.js';
@@ -93,10 +100,11 @@ const madeBy = (stamp: string | null) => (stamp === null || czxidOf(stamp) === '
 
 async function viewOf(cluster: ClusterPorts, other: ClusterPorts): Promise<KeeperView> {
   const { keeper, keeperChroot } = cluster;
+  const there = chrootSeenFrom(keeperChroot, other.keeperChroot);
   return {
     chroot: keeperChroot,
     stamps: [...(await rootOf(keeper)).values()],
-    atOtherChroot: other.keeperChroot === '' ? null : madeBy(await keeper.stamp(other.keeperChroot)),
+    atOtherChroot: there === null ? null : madeBy(await keeper.stamp(there === '' ? '/' : there)),
     root: madeBy(await keeper.stamp('/')),
   };
 }
@@ -126,6 +134,10 @@ async function keeperOf(node: ClickHouseNode, keeper: Keeper): Promise<'same' | 
 export interface Proof {
   target: ServerIdentity[];
   keeperKnown: boolean;
+  /** Where the target's ZooKeeper root is in production's; null: it is not in it. */
+  rootInProduction: string | null;
+  /** ZooKeeper paths of production's tables, as production sees them. */
+  productionPaths: string[];
 }
 
 /** Throws DRILL_TARGET_UNSAFE where the two share something, or where it cannot be told. Reads only. */
@@ -158,7 +170,12 @@ export async function prove(
       if (cluster === source && which === 'unknown' && !(await hasSomeOf(source.keeper, theirs.tablePaths)))
         throw refuse(`the tables of ${name} are not in the ZooKeeper that the configuration names`);
     }
-  return { target: mine.servers, keeperKnown: !keepers.has('unknown') };
+  return {
+    target: mine.servers,
+    keeperKnown: !keepers.has('unknown'),
+    rootInProduction: rootSeenBy(theirs.keeper, mine.keeper),
+    productionPaths: theirs.tablePaths,
+  };
 }
 
 async function tablePaths(cluster: ClusterPorts): Promise<string[]> {

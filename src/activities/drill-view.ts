@@ -1,4 +1,5 @@
 import { drillView, parseDrillView } from '../domain/drill.js';
+import { leftOutOf } from '../domain/drill-left-out.js';
 import type { ServerIdentity } from '../domain/drill-separation.js';
 import { RecoveryError } from '../domain/errors.js';
 import { quote } from '../domain/names.js';
@@ -97,9 +98,35 @@ function createView(ports: Ports, name: string): DrillView {
       repositories: source.repositories.filter(({ kind }) => kind === 'native'),
       scratch: true,
       drill: null,
+      leaveOut: async (backup, { node, macros }) => {
+        const { target: servers, rootInProduction, productionPaths } = await guard.fresh();
+        const known = await of(nodes)(node.name).query<KnownHost>(KNOWN_HOSTS);
+        const inside = { macros, clusters: foreignHosts(known, servers), rootInProduction, productionPaths };
+        return leftOutOf(backup, inside).map((each) => ({ ...each, shard: node.shard }));
+      },
       cold: null,
     },
   };
+}
+
+/** `local`: the server itself. What it would be sent to elsewhere is the target's, or not. */
+interface KnownHost {
+  cluster: string;
+  host: string;
+  port: string;
+  local: string;
+}
+const KNOWN_HOSTS = `SELECT cluster, host_name AS host, toString(port) AS port, toString(is_local) AS local FROM system.clusters`;
+
+function foreignHosts(known: KnownHost[], servers: ServerIdentity[]): Map<string, string[]> {
+  const own = new Set(servers.flatMap(({ host, tcpPort }) => (tcpPort === '' ? [] : [`${host}:${tcpPort}`])));
+  const clusters = new Map<string, string[]>();
+  for (const { cluster, host, port, local } of known) {
+    const foreign = clusters.get(cluster) ?? [];
+    clusters.set(cluster, foreign);
+    if (local !== '1' && !own.has(`${host}:${port}`)) foreign.push(`${host}:${port}`);
+  }
+  return clusters;
 }
 
 const AWAY = ['NODE_UNAVAILABLE', 'KEEPER_UNAVAILABLE'];

@@ -1,5 +1,6 @@
 import type { DrillReport, DrillSettings, DrilledBackup, Measured } from '../domain/drill.js';
 import { drillView, parseDrillView } from '../domain/drill.js';
+import type { LeftOut } from '../domain/drill-left-out.js';
 import { RecoveryError } from '../domain/errors.js';
 import type { NodeRef } from '../domain/topology.js';
 import { measureDrill } from './drill-measure.js';
@@ -75,8 +76,19 @@ export function createDrillActivities(ports: DrillPorts) {
         await claimTarget(target, sourceOf(view).keeper, node.name, await target.prove(), path, context);
       });
     },
-    async measureDrill({ view, takenAt }: { view: string; takenAt: string }): Promise<Measured> {
-      return runStep(patience(view), (context) => measureDrill(sourceOf(view), ports.cluster(view), takenAt, context));
+    async measureDrill({
+      view,
+      takenAt,
+      leftOut = [],
+    }: {
+      view: string;
+      takenAt: string;
+      /** Absent from workers of before 0.3. */
+      leftOut?: LeftOut[];
+    }): Promise<Measured> {
+      return runStep(patience(view), (context) =>
+        measureDrill(sourceOf(view), ports.cluster(view), takenAt, leftOut, context),
+      );
     },
     async cleanDrillTarget({ view, node }: { view: string; node: NodeRef }): Promise<{ cleaned: boolean }> {
       return runStep(patience(view), (context) => cleanTarget(ports.drillView(view), node.name, context));

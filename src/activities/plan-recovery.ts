@@ -1,6 +1,7 @@
 import { RecoveryError } from '../domain/errors.js';
 import type { KeeperReplicaFacts, NodeFacts, TableFacts } from '../domain/inventory.js';
 import type { PartRef } from '../domain/authority.js';
+import type { LeftOut } from '../domain/drill-left-out.js';
 import type { BackupContents } from '../domain/manifest.js';
 import { tableKey, type TableName } from '../domain/names.js';
 import type { Plan } from '../domain/plan.js';
@@ -26,21 +27,27 @@ export async function planRecovery(
   // An unreachable ensemble is not a lost one: find out before anything is compared with it.
   await cluster.keeper.exists('/');
   let backups: Map<string, BackupContents> | null = null;
+  let leftOut: LeftOut[] = [];
   const startedAt = performance.now();
   const { sessionTimeoutSeconds } = cluster.policy;
   for (;;) {
     const observed = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
     const own = new Set(observed.flatMap((node) => node.beside));
     const nodes = observed.map((node) => ({ ...node, tables: node.tables.map((table) => withoutOwn(table, own)) }));
-    backups ??=
-      request.backup === undefined
-        ? new Map<string, BackupContents>()
-        : await inspectBackups(ports, cluster, request.backup, nodes);
+    if (backups === null) {
+      const whole =
+        request.backup === undefined
+          ? new Map<string, BackupContents>()
+          : await inspectBackups(ports, cluster, request.backup, nodes);
+      leftOut = await leftOutOf(cluster, whole, nodes);
+      backups = without(whole, leftOut);
+    }
     const partLists = await fetchPartLists(cluster, nodes);
     const absentPaths = new Map(
       [...(await fetchAbsentPaths(cluster, nodes, backups))].map(([key, facts]) => [key, notOwn(facts, own)]),
     );
-    const plan = makePlan({ request, nodes, backups, partLists, absentPaths });
+    const made = makePlan({ request, nodes, backups, partLists, absentPaths });
+    const plan = cluster.leaveOut ? { ...made, leftOut } : made;
     // A server that lost its own session looks for the next every 10 s or so, whatever the time-out.
     const patience = Math.max(sessionTimeoutSeconds, isReconnecting(nodes) ? MIN_RECONNECT_SECONDS : 0);
     const isPast = performance.now() - startedAt > patience * 1000;
@@ -50,6 +57,34 @@ export async function planRecovery(
     await pause(POLL_MS, context.signal);
     context.assertFresh();
   }
+}
+
+/** Once a shard: what one of its nodes must not have is not restored on the others either. */
+async function leftOutOf(
+  cluster: ClusterPorts,
+  backups: Map<string, BackupContents>,
+  nodes: NodeFacts[],
+): Promise<LeftOut[]> {
+  const found = new Map<string, LeftOut>();
+  for (const node of nodes) {
+    const backup = backups.get(node.node.shard);
+    if (!cluster.leaveOut || !backup) continue;
+    for (const each of await cluster.leaveOut(backup, node)) {
+      const key = scopedKey(each.shard, each);
+      if (!found.has(key)) found.set(key, each);
+    }
+  }
+  return [...found.values()];
+}
+
+function without(backups: Map<string, BackupContents>, leftOut: LeftOut[]): Map<string, BackupContents> {
+  const keys = new Set(leftOut.map((each) => scopedKey(each.shard, each)));
+  return new Map(
+    [...backups].map(([shard, backup]) => [
+      shard,
+      { ...backup, tables: backup.tables.filter((table) => !keys.has(scopedKey(shard, table))) },
+    ]),
+  );
 }
 
 /** What an unfinished recovery registered beside a table is no other server. */

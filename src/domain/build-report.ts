@@ -127,6 +127,7 @@ export function buildReport(input: ReportInput): Report {
         : null,
     ...(input.objectives ? { objectives: input.objectives } : {}),
     warnings: [...(plan?.warnings ?? []), ...input.warnings, ...leftovers(tables)],
+    ...(plan?.leftOut ? { leftOut: plan.leftOut } : {}),
     unrecovered: tables
       .filter((table) => table.outcome === 'failed' || table.outcome === 'skipped')
       .map((table) => ({

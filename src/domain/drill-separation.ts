@@ -24,7 +24,7 @@ export interface KeeperView {
   chroot: string;
   /** Stamps of its root and of what is directly below, but for what every ensemble has. */
   stamps: string[];
-  /** Stamp of what has the path of the other cluster's chroot here; null: nothing, or that has none. */
+  /** Stamp of what is here where the other cluster's root would be; null: nothing, or that root has no stamp. */
   atOtherChroot: string | null;
   /** Stamp of the root itself; null for that of an ensemble, which all have alike. */
   root: string | null;
@@ -75,11 +75,21 @@ function keepersApart(source: ClusterIdentity, target: ClusterIdentity): Problem
   if (target.keeper.stamps.some((stamp) => theirs.has(stamp))) return unsafe(shared);
   if (source.keeper.root !== null && target.keeper.atOtherChroot === source.keeper.root)
     return unsafe(`${shared} below its own root`);
-  const isBelowSource = target.keeper.root !== null && source.keeper.atOtherChroot === target.keeper.root;
-  const reached = source.tablePaths.find((path) => `${path}/`.startsWith(`${target.keeper.chroot}/`));
-  if (isBelowSource && reached !== undefined)
+  const root = rootSeenBy(source.keeper, target.keeper);
+  const reached = source.tablePaths.find((path) => root !== null && `${path}/`.startsWith(`${root}/`));
+  if (reached !== undefined)
     return unsafe(`a table of ${source.cluster} has the ZooKeeper path ${reached}, where ${target.cluster} is`);
   return null;
+}
+
+/** Where a cluster's ZooKeeper root is, as seen from another's: '' is that one's own root; null: nowhere in it. */
+export function rootSeenBy(from: KeeperView, to: KeeperView): string | null {
+  return to.root !== null && from.atOtherChroot === to.root ? chrootSeenFrom(from.chroot, to.chroot) : null;
+}
+
+/** The path that a chroot has below another one, were they in one ensemble; null: it is not below. */
+export function chrootSeenFrom(own: string, other: string): string | null {
+  return `${other}/`.startsWith(`${own}/`) ? other.slice(own.length) : null;
 }
 
 function unsafe(message: string, objects?: string[]): Problem {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { LeftOut } from './drill-left-out.js';
 import { ERRORS, problem, type Problem } from './errors.js';
 import { checkName, tableKey, type TableName } from './names.js';
 import { parseBackupRef, parseWith } from './request.js';
@@ -120,6 +121,8 @@ export interface DrillReport {
   restored: { tables: number; rows: number };
   /** What the source has by now and the backup has not. */
   missing: { rows: number; tables: (TableName & { shard: string; rows: number | null; why: string })[] };
+  /** What of the backup was not made in the target, since it would reach outside or act by itself. Absent before 0.3. */
+  leftOut?: LeftOut[];
   /** Null: nothing was there to be cleaned up. */
   cleanedUp: boolean | null;
   warnings: string[];
@@ -183,6 +186,7 @@ export function buildDrillReport(facts: DrillFacts): DrillReport {
         why: whyLacking(each),
       })),
     },
+    leftOut: recovery?.leftOut ?? [],
     cleanedUp: facts.cleanedUp,
     warnings: recovery?.warnings.slice(0, MAX_LISTED) ?? [],
     startedAt: new Date(facts.startedAt).toISOString(),

@@ -2,6 +2,7 @@ import type { Problem } from './errors.js';
 import type { KeeperStateLine, Method, PartsDigest } from './inventory.js';
 import type { RestoreNames } from './clickhouse-backup-names.js';
 import type { CountedParts } from './manifest.js';
+import type { LeftOut } from './drill-left-out.js';
 import type { NodeRef } from './topology.js';
 
 export type Situation =
@@ -127,6 +128,8 @@ export interface Plan {
   /** Objects without data (views, dictionaries, Distributed): created after the tables. */
   keeperState: KeeperStateLine[];
   warnings: string[];
+  /** Of a drill: what of the backup is not made, and why. */
+  leftOut?: LeftOut[];
   /** Anything that forbids the run as a whole: nothing is fenced or touched. */
   refusals: Problem[];
 }

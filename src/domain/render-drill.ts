@@ -41,6 +41,10 @@ export function drillToMarkdown(report: DrillReport): string {
         each.why,
       ]),
     ),
+    table(
+      ['left out', 'shard', 'why'],
+      (report.leftOut ?? []).map((each) => [cell(`${each.database}.${each.table}`), cell(each.shard), cell(each.why)]),
+    ),
     report.warnings.map((warning) => `- warning: ${cell(warning)}`).join('\n'),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;

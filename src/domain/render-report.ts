@@ -137,6 +137,12 @@ export function reportToMarkdown(report: Report): string {
       ),
     ),
     list(
+      'Left out',
+      (report.leftOut ?? []).map(
+        (each) => `${cell(`${each.database}.${each.table}`)} on shard ${cell(each.shard)}: ${cell(each.why)}`,
+      ),
+    ),
+    list(
       'Other state that lived in ZooKeeper',
       report.keeperState.map((line) => `${cell(line.what)}: **${line.verdict}** — ${cell(line.detail)}`),
     ),

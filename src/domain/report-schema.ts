@@ -68,6 +68,10 @@ export const reportSchema = z.object({
   rpo: z.object({ restoredFrom: z.string(), ageSeconds: z.number() }).nullable(),
   objectives: z.object({ rtoSeconds: z.number().optional(), rpoSeconds: z.number().optional() }).optional(),
   warnings: z.array(z.string()),
+  leftOut: z
+    .array(z.object({ database: z.string(), table: z.string(), shard: z.string(), why: z.string() }))
+    .describe('of a drill: what of the backup was not made')
+    .optional(),
   unrecovered: z.array(z.object({ database: z.string(), table: z.string(), shard: z.string(), reason: z.string() })),
 });
 

@@ -1,4 +1,5 @@
 import type { Problem } from './errors.js';
+import type { LeftOut } from './drill-left-out.js';
 import type { KeeperStateLine } from './inventory.js';
 
 export const REPORT_SCHEMA_VERSION = 1;
@@ -68,5 +69,7 @@ export interface Report {
   rpo: { restoredFrom: string; ageSeconds: number } | null;
   objectives?: Objectives;
   warnings: string[];
+  /** Of the recovery that a drill is: what of the backup was not made, and why. */
+  leftOut?: LeftOut[];
   unrecovered: { database: string; table: string; shard: string; reason: string }[];
 }

@@ -120,7 +120,8 @@ class Drill {
     await this.recover(found, target.view, watching);
     if (this.problem || this.skipped || this.recovery?.outcome !== 'succeeded') return;
     this.say('measuring what was restored');
-    this.measured = await steps.measureDrill({ view: target.view, takenAt: this.backup.takenAt });
+    const { leftOut } = this.recovery;
+    this.measured = await steps.measureDrill({ view: target.view, takenAt: this.backup.takenAt, leftOut });
   }
 
   private stepAside(recovery: string): void {

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { separation, type ClusterIdentity, type ServerIdentity } from '../../src/domain/drill-separation.js';
+import {
+  chrootSeenFrom,
+  rootSeenBy,
+  separation,
+  type ClusterIdentity,
+  type ServerIdentity,
+} from '../../src/domain/drill-separation.js';
 
 const server = (change: Partial<ServerIdentity> = {}): ServerIdentity => ({
   ...{ node: 'a', uuid: 'u-prod', host: 'ch-a', tcpPort: '9000', paths: ['/var/lib/clickhouse/'] },
@@ -85,6 +91,27 @@ describe('a drill’s target is apart from production', () => {
       code: 'DRILL_TARGET_UNSAFE',
       message: expect.stringMatching(says) as string,
     });
+  });
+
+  it.each([
+    ['', '/scratch', '/scratch'],
+    ['/prod', '/prod/scratch', '/scratch'],
+    ['/prod', '/prod', ''],
+    ['/prod', '/prod-scratch', null],
+    ['/prod', '', null],
+  ])('from the chroot "%s", "%s" is at %s', (own, other, expected) => {
+    expect(chrootSeenFrom(own, other)).toBe(expected);
+  });
+
+  it('a chroot in production’s chroot is refused where production has a table in it, at the path that it has there', () => {
+    const source = {
+      ...cluster('prod', server(), { chroot: '/prod', root: '[3,"p"]', atOtherChroot: '[9,"r"]' }),
+      tablePaths: ['/scratch/t'],
+    };
+    const target = scratch({}, { chroot: '/prod/scratch', root: '[9,"r"]' });
+    expect(rootSeenBy(source.keeper, target.keeper)).toBe('/scratch');
+    expect(separation(source, target)?.message).toMatch(/ZooKeeper path \/scratch\/t/);
+    expect(separation({ ...source, tablePaths: ['/tables/t'] }, target)).toBe(null);
   });
 
   it('any pair of nodes is enough', () => {

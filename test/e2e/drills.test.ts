@@ -1,4 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { Client, Connection, ScheduleOverlapPolicy } from '@temporalio/client';
@@ -278,6 +280,44 @@ describe('drills, with real engines', () => {
     const { report } = await run;
     expect(readdirSync(markers)).toHaveLength(2);
     expect([report.outcome, ...report.problems.map(({ message }) => message)]).toEqual(['passed']);
+    await expectNoTrace();
+  });
+
+  it('what would reach outside or act by itself is left out, by name, and nothing outside hears of it', async () => {
+    const [first] = rig.nodes;
+    const heard: string[] = [];
+    const outside = createServer((request, response) => {
+      heard.push(`${request.method} ${request.url}`);
+      request.resume().on('end', () => response.end('1\n'));
+    });
+    await new Promise<void>((resolve) => outside.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(outside.address() as AddressInfo).port}`;
+    for (const sql of [
+      'CREATE DATABASE shop2 ENGINE = Atomic',
+      'CREATE TABLE shop2.kept ENGINE = MergeTree ORDER BY n AS SELECT number AS n FROM numbers(11)',
+      `CREATE TABLE shop2.feed (n UInt64) ENGINE = URL('${url}/feed', 'CSV')`,
+      'CREATE MATERIALIZED VIEW shop2.pushed TO shop2.feed AS SELECT n FROM shop2.kept',
+      'CREATE MATERIALIZED VIEW shop2.ticking REFRESH EVERY 1 SECOND APPEND TO shop2.feed AS SELECT 1 AS n',
+      `CREATE VIEW shop2.pulled AS SELECT * FROM url('${url}/pulled', 'CSV', 'n UInt64')`,
+      `CREATE DICTIONARY shop2.rates (n UInt64, p UInt64) PRIMARY KEY n SOURCE(HTTP(URL '${url}/rates' FORMAT 'CSV')) LIFETIME(1) LAYOUT(FLAT())`,
+    ])
+      await send(first!.url, sql);
+    await backUp('b4');
+    await send(first!.url, 'DROP DATABASE shop2 SYNC');
+    production.forEach((proxy) => proxy.forget());
+    heard.length = 0;
+    const { report } = await drill('--backup', `${REPOSITORY}/b4`);
+    await new Promise((resolve) => outside.close(resolve));
+    expect([report.outcome, ...report.problems.map(({ message }) => message)]).toEqual(['passed']);
+    expect(Object.fromEntries(report.leftOut!.map(({ table, why }) => [table, why]))).toEqual({
+      feed: expect.stringMatching(/^the engine URL/) as string,
+      pushed: expect.stringMatching(/^it depends on shop2\.feed/) as string,
+      ticking: expect.stringMatching(/^it refreshes by itself/) as string,
+      pulled: expect.stringMatching(/calls url/) as string,
+      rates: expect.stringMatching(/^its source HTTP/) as string,
+    });
+    expect(heard).toEqual([]);
+    expect(practice.flatMap(({ statements }) => statements).some((sql) => /TABLE.*shop2.*kept/.test(sql))).toBe(true);
     await expectNoTrace();
   });
 
