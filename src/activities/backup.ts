@@ -43,7 +43,7 @@ export async function backupShard(
   const repository = findRepository(cluster, run.repository);
   const node = cluster.node(ref.name);
   await ensureLedger(node);
-  const before = await observeNode(cluster, ref);
+  const before = await observeNode(cluster, ref, ports.sha256);
   const { tables } = before;
   // A streaming table's rows are elsewhere: the manifest keeps its definition.
   const direct = tables.filter((table) => !isInner(table) && table.kind !== 'streaming');
@@ -61,7 +61,7 @@ export async function backupShard(
     operationId(ports, run, ref, 'data'),
     context,
   );
-  const after = await observeNode(cluster, ref);
+  const after = await observeNode(cluster, ref, ports.sha256);
   const rowsAfter = await countWhole(node, tables);
   const wholes = new Map([...rowsBefore].filter(([key, rows]) => rowsAfter.get(key) === rows));
   const manifestTables = await describe(ports, node, destination, tables, after.tables, wholes);

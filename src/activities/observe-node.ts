@@ -12,16 +12,18 @@ import {
   type TableDefinition,
   type TableFacts,
 } from '../domain/inventory.js';
-import { cloneName, quoteTable, tableKey } from '../domain/names.js';
+import { cloneName, quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
-import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
+import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper, type Ports } from '../ports.js';
 import { probe } from './capabilities.js';
 import { readLedger } from './ledger.js';
 import * as queries from './queries.js';
 import { toDigest } from './unit.js';
 
+type Sha256 = Ports['sha256'];
+
 /** Reads everything that the planner needs to know of a node. Sends reads only. */
-export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<NodeFacts> {
+export async function observeNode(cluster: ClusterPorts, ref: NodeRef, sha256: Sha256): Promise<NodeFacts> {
   const node = cluster.node(ref.name);
   const capabilities = await probe(node);
   const reads = queries.queriesFor(capabilities);
@@ -45,7 +47,7 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef): Promise<
     beside: (await node.query<{ path: string }>(queries.BESIDE)).map((row) => row.path),
     unfinishedRecovery: await unfinishedRecovery(node),
     keeperState: await keeperState(node, ref, databases),
-    tables: await observeTables(cluster.keeper, node, capabilities, databases, params),
+    tables: await observeTables({ keeper: cluster.keeper, sha256 }, node, capabilities, databases, params),
   };
   return { ...facts, tables: await withLeftOut(cluster.keeper, node, facts) };
 }
@@ -139,7 +141,7 @@ async function unfinishedRecovery(node: ClickHouseNode): Promise<string> {
 }
 
 async function observeTables(
-  keeper: Keeper,
+  { keeper, sha256 }: { keeper: Keeper; sha256: Sha256 },
   node: ClickHouseNode,
   can: Capabilities,
   databases: { name: string; engine: string }[],
@@ -168,6 +170,7 @@ async function observeTables(
     }),
   );
   const replicas = byTable(await node.query<ReplicaRow>(queries.REPLICAS, { params }));
+  const nameHashes = byTable(await node.query<NameHash & TableName>(queries.PART_NAME_HASHES, { params }));
   const clones = new Map((await node.query<CloneRow>(reads.CLONES_ON_NODE)).map((row) => [row.name, row]));
   const replicatedDatabases = new Set(
     databases.filter((database) => database.engine === 'Replicated').map((database) => database.name),
@@ -189,7 +192,10 @@ async function observeTables(
       sessionExpired: Number(replica?.sessionExpired ?? 0) === 1,
       unsupported: unsupported(definition, replicatedDatabases),
       keeper: replica
-        ? await keeperFacts(keeper, replica.tablePath, replica.replicaName, () => partNames(node, definition))
+        ? await keeperFacts(keeper, replica.tablePath, replica.replicaName, () => partNames(node, definition), {
+            hash: nameHashes.get(key) ?? NO_NAMES,
+            sha256,
+          })
         : null,
       clone: clone ? toDigest(clone) : null,
     };
@@ -222,12 +228,32 @@ async function partNames(node: ClickHouseNode, name: { database: string; table: 
   return rows.map((row) => row.name);
 }
 
-/** What the Keeper says of one replica. `localParts` is asked for only where there is something to compare it with. */
+/** The names of a table's active parts in two values, made on the node. */
+export interface NameHash {
+  /** UInt64 as text. */
+  names: string;
+  /** SHA-256 of the names in order, a line each. */
+  hash: string;
+}
+
+export const NO_NAMES: NameHash = { names: '0', hash: '' };
+
+/** Whether a list is exactly that of which the node made the hash. Names leave a node only where it is not. */
+export function isOfHash(listed: readonly string[], { names, hash }: NameHash, sha256: Sha256): boolean {
+  if (listed.length !== Number(names)) return false;
+  return listed.length === 0 || sha256([...listed].sort().join('\n')) === hash;
+}
+
+/**
+ * What the Keeper says of one replica. `localParts` is asked for only where there is something to compare it with, and
+ * the hash of the names does not say that they are the same.
+ */
 export async function keeperFacts(
   keeper: Keeper,
   tablePath: string,
   replicaName: string,
   localParts: () => Promise<string[]>,
+  known?: { hash: NameHash; sha256: Sha256 },
 ): Promise<KeeperReplicaFacts> {
   const replicas = await keeper.children(`${tablePath}/replicas`);
   const facts: KeeperReplicaFacts = {
@@ -245,6 +271,8 @@ export async function keeperFacts(
     if (await keeper.exists(`${tablePath}/replicas/${replica}/is_active`)) facts.activeReplicas.push(replica);
   if (!facts.replicaPathExists) return facts;
   const listed = (await keeper.children(`${tablePath}/replicas/${replicaName}/parts`)) ?? [];
+  if (known && isOfHash(listed, known.hash, known.sha256))
+    return { ...facts, partsInKeeper: listed.length, partsAgree: true };
   const local = await localParts();
   return {
     ...facts,

@@ -8,6 +8,7 @@ import type { Plan } from '../domain/plan.js';
 import { scopedKey } from '../domain/plan-input.js';
 import { absentKeeper, makePlan } from '../domain/planner.js';
 import type { RecoveryRequest } from '../domain/request.js';
+import { entryFor } from '../domain/table-index.js';
 import { shardsOf } from '../domain/topology.js';
 import type { ClusterPorts, Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
@@ -31,7 +32,7 @@ export async function planRecovery(
   const startedAt = performance.now();
   const { sessionTimeoutSeconds } = cluster.policy;
   for (;;) {
-    const observed = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref));
+    const observed = await inLanes(cluster.topology.nodes, 8, (ref) => observeNode(cluster, ref, ports.sha256));
     const own = new Set(observed.flatMap((node) => node.beside));
     const nodes = observed.map((node) => ({ ...node, tables: node.tables.map((table) => withoutOwn(table, own)) }));
     if (backups === null) {
@@ -160,10 +161,11 @@ async function fetchPartLists(cluster: ClusterPorts, nodes: NodeFacts[]): Promis
           .map((table) => [tableKey(table.definition), table.definition]),
       ),
     );
-    for (const [key, name] of tables) {
-      const having = members.flatMap((node) =>
-        node.tables.filter((table) => tableKey(table.definition) === key).map((table) => ({ node, table })),
-      );
+    for (const name of tables.values()) {
+      const having = members.flatMap((node) => {
+        const table = entryFor(node.tables, (each) => each.definition, name);
+        return table ? [{ node, table }] : [];
+      });
       const first = having[0];
       if (!first || having.every((each) => each.table.identity === first.table.identity)) continue;
       const byNode = new Map<string, PartRef[]>();
@@ -189,13 +191,16 @@ async function partList(cluster: ClusterPorts, node: string, { database, table }
   }));
 }
 
+/** Reads of ZooKeeper under way at once: they are answered in order on one connection. */
+const KEEPER_LANES = 32;
+
 /** A lost table may have left its path in Keeper: look at it, by the path in its DDL. */
 async function fetchAbsentPaths(
   cluster: ClusterPorts,
   nodes: NodeFacts[],
   backups: Map<string, BackupContents>,
 ): Promise<Map<string, KeeperReplicaFacts>> {
-  const paths = new Map<string, KeeperReplicaFacts>();
+  const absent = new Map<string, { tablePath: string; replicaName: string }>();
   for (const node of nodes) {
     const here = new Set(node.tables.map((table) => tableKey(table.definition)));
     const saved = backups.get(node.node.shard)?.tables ?? [];
@@ -205,14 +210,15 @@ async function fetchAbsentPaths(
     for (const definition of [...saved, ...peers]) {
       if (here.has(tableKey(definition))) continue;
       const where = absentKeeper(definition, node);
-      if (where)
-        paths.set(
-          scopedKey(node.node.name, definition),
-          await keeperFacts(cluster.keeper, where.tablePath, where.replicaName, async () => []),
-        );
+      if (where) absent.set(scopedKey(node.node.name, definition), where);
     }
   }
-  return paths;
+  return new Map(
+    await inLanes([...absent], KEEPER_LANES, async ([key, { tablePath, replicaName }]) => [
+      key,
+      await keeperFacts(cluster.keeper, tablePath, replicaName, async () => []),
+    ]),
+  );
 }
 
 /** Throws the plan's first refusal: callers that must not go on. */

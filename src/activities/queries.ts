@@ -27,6 +27,9 @@ export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_ses
 export const REPLICA_LAG = `SELECT database, table, zookeeper_path AS path, replica_name AS replica, is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, if(queue_size = 0, 0, toUInt32(now()) - toUInt32(queue_oldest_time)) AS oldestSeconds, active_replicas AS active, total_replicas AS total FROM system.replicas ORDER BY database, table`;
 /** All parts of the tables that have some which count no more. */
 export const PARTS_WITH_INACTIVE = `SELECT database, table, name, active, path FROM system.parts WHERE concat(database, '.', table) IN (SELECT concat(database, '.', table) FROM system.parts WHERE NOT active)`;
+/** In an order of bytes, as JavaScript sorts them too: part names are ASCII. */
+const NAME_HASH = `count() AS names, lower(hex(SHA256(arrayStringConcat(arraySort(groupArray(name)), '\\n')))) AS hash`;
+export const PART_NAME_HASHES = `SELECT database, table, ${NAME_HASH} FROM system.parts WHERE active AND has({databases:Array(String)}, database) GROUP BY database, table`;
 export const PART_NAMES = `SELECT name FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}`;
 const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
 

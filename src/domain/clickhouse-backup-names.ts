@@ -31,7 +31,10 @@ export function restoreNames(source: TableName, target: string, all: readonly Ta
   if (!MAPPABLE.test(source.database)) throw refuse('cannot restore a database of this name elsewhere');
   // Spaces at the ends would be trimmed, and a slash matches as the underscore.
   const pattern = `${source.database}.${source.table.replace(/[*?[\],\\/]|^\s|\s$/g, '?')}`;
-  const other = all.find((each) => tableKey(each) !== tableKey(source) && matches(pattern, each));
+  const alike = pattern.includes('?')
+    ? all.filter((each) => matches(pattern, each))
+    : (textsOf(all).get(pattern) ?? []);
+  const other = alike.find((each) => tableKey(each) !== tableKey(source));
   if (other) throw refuse(`cannot tell it from ${tableKey(other).slice(0, 300)}`);
   const databaseMapping = `${source.database}:${RECOVERY_DATABASE}`;
   if (!MAPPABLE.test(source.table))
@@ -45,9 +48,25 @@ export function restoreNames(source: TableName, target: string, all: readonly Ta
   };
 }
 
-/** As Go's filepath.Match on `database.table`, with slashes made underscores as clickhouse-backup does. */
-function matches(pattern: string, { database, table }: TableName): boolean {
-  const text = [...`${database}.${table}`.replace(/[\\/]/g, '_')];
+/** `database.table`, with slashes made underscores as clickhouse-backup does. */
+const textOf = ({ database, table }: TableName) => `${database}.${table}`.replace(/[\\/]/g, '_');
+
+const texts = new WeakMap<readonly TableName[], Map<string, TableName[]>>();
+
+/** Most patterns have no wildcard: of ten thousand tables, each is not to be compared with each. */
+function textsOf(all: readonly TableName[]): Map<string, TableName[]> {
+  let found = texts.get(all);
+  if (!found) {
+    found = new Map();
+    for (const name of all) found.set(textOf(name), [...(found.get(textOf(name)) ?? []), name]);
+    texts.set(all, found);
+  }
+  return found;
+}
+
+/** As Go's filepath.Match. */
+function matches(pattern: string, name: TableName): boolean {
+  const text = [...textOf(name)];
   const glob = [...pattern];
   return glob.length === text.length && glob.every((char, index) => char === '?' || char === text[index]);
 }

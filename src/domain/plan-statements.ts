@@ -1,10 +1,11 @@
 import { parseReplicatedEngine } from './ddl.js';
 import { methodOf, tableKind, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents } from './manifest.js';
-import { cloneName, quote, quoteTable, tableKey, type TableName } from './names.js';
+import { cloneName, quote, quoteTable, type TableName } from './names.js';
 import type { PlanItem, PlannedStatement, StepName } from './plan.js';
 import type { PlanInput } from './plan-input.js';
 import * as sql from './statements.js';
+import { tableIn } from './table-index.js';
 import * as conversion from './statements-conversion.js';
 
 /** ATTACH … AS REPLICATED gives a table the server's default path, and works in Atomic databases only. */
@@ -69,7 +70,7 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
   if (item.method === 'conversion' && item.replicated) return conversionStatements(item, around);
   const { definition, node, backup } = around;
   const peers = item.keeperPath ? dropPeers(item.keeperPath.tablePath, around.left ?? []) : [];
-  const source = backup?.tables.find((table) => tableKey(table) === tableKey(item))?.source ?? item;
+  const source = (backup && tableIn(backup.tables, item))?.source ?? item;
   const restore =
     backup?.node === null
       ? [planned('restore', sql.restoreTable(source, sql.stagingName(item), backup.destination, OPERATION_PLACEHOLDER))]

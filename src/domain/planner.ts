@@ -20,6 +20,7 @@ import { fenceOf, missingDatabases } from './plan-statements.js';
 import type { RecoveryRequest } from './request.js';
 import { finishShardTable } from './shard-order.js';
 import { judgeMissing, judgePlain, judgeReplicated, type Verdict } from './situation.js';
+import { entryFor, tableIn } from './table-index.js';
 
 /** What exists, what the backup holds and what was asked for → what is done about each table. Pure. */
 export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
@@ -106,7 +107,7 @@ function planShard(
         if (table.kind === 'replicated' && !isInner(table.definition) && selected(table.definition))
           names.set(tableKey(table.definition), table.definition);
   const standing = nodes.some((node) =>
-    node.tables.some((table) => backup?.tables.some((saved) => tableKey(saved) === tableKey(table.definition))),
+    node.tables.some((table) => backup !== undefined && tableIn(backup.tables, table.definition) !== undefined),
   );
   const items: PlanItem[] = [];
   for (const name of [...names.values()].sort(byName)) {
@@ -136,7 +137,7 @@ function isAnothers(saved: ManifestTable, backup: BackupContents | undefined, no
 
 /** What nothing is planned for although it was there: never silence. */
 function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents | undefined): string[] {
-  const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
+  const saved = backup && tableIn(backup.tables, name);
   return nodes
     .filter((node) => !find(node, name))
     .flatMap((node) => {
@@ -166,8 +167,7 @@ function byName(a: TableName, b: TableName): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-const find = (node: NodeFacts, name: TableName) =>
-  node.tables.find((table) => tableKey(table.definition) === tableKey(name));
+const find = (node: NodeFacts, name: TableName) => entryFor(node.tables, (table) => table.definition, name);
 
 function draftItem(
   name: TableName,
@@ -178,7 +178,7 @@ function draftItem(
   shardEmpty: boolean,
 ): Draft | null {
   const here = find(node, name);
-  const saved = backup?.tables.find((table) => tableKey(table) === tableKey(name));
+  const saved = backup && tableIn(backup.tables, name);
   if (here?.kind === 'streaming' || (saved && tableKind(saved.engine) === 'streaming')) return null;
   if (here) return standingItem(here, node, saved);
   if (saved && isAnothers(saved, backup, node)) return null;

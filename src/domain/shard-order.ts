@@ -2,12 +2,13 @@ import { chooseAuthority } from './authority.js';
 import { restoreNames } from './clickhouse-backup-names.js';
 import { problem, RecoveryError, type Problem } from './errors.js';
 import { NO_PARTS, type KeeperReplicaFacts, type NodeFacts, type TableDefinition } from './inventory.js';
-import type { BackupContents } from './manifest.js';
+import type { BackupContents, ManifestTable } from './manifest.js';
 import { tableKey, type TableName } from './names.js';
 import type { PlanItem } from './plan.js';
 import { scopedKey, type Draft, type PlanInput } from './plan-input.js';
 import { isConvertible, statementsOf } from './plan-statements.js';
 import { stagingName } from './statements.js';
+import { tableIn } from './table-index.js';
 
 /**
  * Among the replicas of a shard: who goes first with a table, what the others do then, and who does nothing. Writes each
@@ -144,6 +145,15 @@ function later(
   return { fetches: known ?? 'live', expected: known };
 }
 
+const sources = new WeakMap<readonly ManifestTable[], TableName[]>();
+
+/** One list a backup, so that what is known of it is found out once. */
+function sourcesOf(tables: readonly ManifestTable[]): TableName[] {
+  const found = sources.get(tables) ?? tables.map((table) => table.source);
+  sources.set(tables, found);
+  return found;
+}
+
 /** How clickhouse-backup, which is beside one node only, is to restore the table; a problem where it cannot. */
 function restoreOrder(
   item: Omit<PlanItem, 'statements'>,
@@ -151,7 +161,7 @@ function restoreOrder(
   at: string,
 ): NonNullable<PlanItem['restore']> | Problem {
   const objects = [tableKey(item)];
-  const saved = backup.tables.find((table) => tableKey(table) === tableKey(item));
+  const saved = tableIn(backup.tables, item);
   if (item.node.name !== at)
     return problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: ${backup.destination}, not on ${item.node.name}`, {
       objects,
@@ -159,11 +169,7 @@ function restoreOrder(
   if (!saved || saved.definitionOnly)
     return problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: the backup has its definition only`, { objects });
   try {
-    const names = restoreNames(
-      saved.source,
-      stagingName(item).table,
-      backup.tables.map((table) => table.source),
-    );
+    const names = restoreNames(saved.source, stagingName(item).table, sourcesOf(backup.tables));
     return { repository: backup.repository, backup: backup.name, names, counted: saved.counted ?? null };
   } catch (error) {
     if (!(error instanceof RecoveryError)) throw error;
