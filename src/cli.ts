@@ -32,6 +32,7 @@ async function direct(configPath: string): Promise<DirectActions> {
     clusters: Object.keys(config.clusters),
     api: config.api,
     reports: ports.reports,
+    coldReport: (id) => ports.coldReports.load(id),
     ui: config.temporal.ui,
     log,
     plan: (request) => withPatience(PATIENCE_SECONDS, detachedContext(), () => planRecovery(ports, request)),

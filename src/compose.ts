@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { getClient } from '@temporalio/activity';
 import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-backup.js';
+import { createColdRepository } from './adapters/backups/cold.js';
 import { createNativeRepository } from './adapters/backups/native.js';
 import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
 import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
+import { createColdStore } from './adapters/reports/cold-store.js';
 import type { Documents } from './adapters/reports/documents.js';
 import { createDrillStore } from './adapters/reports/drill-store.js';
 import { fileDocuments } from './adapters/reports/file-documents.js';
@@ -48,6 +50,7 @@ export function createPorts(config: Config, { log, searchAttributes = false }: C
     clusterNames: () => Object.keys(config.clusters),
     reports: createReportStore(documents),
     drills: createDrillStore(documents),
+    coldReports: createColdStore(documents),
     // Asked in activities only.
     recoveryOn: (cluster) => openRecoveryOn(getClient())(cluster),
     searchAttributes,
@@ -102,6 +105,7 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
 
 function createRepository(name: string, backup: BackupConfig, cluster: string, log: Ports['log']): BackupRepository {
   if (backup.kind === 'native') return createNativeRepository(name, backup.to, cluster);
+  if (backup.kind === 'cold') return createColdRepository(name);
   const { api, metadata, ...access } = backup;
   if (backup.tls?.insecure)
     log.warn({ cluster, repository: name }, 'tls.insecure: the certificates of these APIs are not checked');

@@ -1,5 +1,6 @@
 import type { RestoreNames } from './domain/clickhouse-backup-names.js';
 import type { ClickHouseBackupManifest } from './domain/clickhouse-backup.js';
+import type { ColdReport } from './domain/cold.js';
 import type { BackupContents, Manifest } from './domain/manifest.js';
 import type { DrillReport, DrillSettings } from './domain/drill.js';
 import type { LeftOut } from './domain/drill-left-out.js';
@@ -151,8 +152,17 @@ export interface ClickHouseBackupRepository {
   manifestDestination(shard: string, backup: string): never;
 }
 
+/** Cold copies, which only the agents of their hosts read: their workflow asks them. */
+export interface ColdRepository {
+  readonly name: string;
+  readonly kind: 'cold';
+  /** There is no SQL destination. Throws `INPUT_INVALID`: for callers that know native backups only. */
+  destination(shard: string, backup: string): never;
+  manifestDestination(shard: string, backup: string): never;
+}
+
 /** A kind of backup in a place, as recovery.yaml names it. */
-export type BackupRepository = NativeRepository | ClickHouseBackupRepository;
+export type BackupRepository = NativeRepository | ClickHouseBackupRepository | ColdRepository;
 
 export interface ClusterPorts {
   topology: Topology;
@@ -189,6 +199,14 @@ export interface DrillStore {
   list(cluster: string, limit: number): Promise<DrillReport[]>;
 }
 
+/** Reports of cold backups and restores. */
+export interface ColdStore {
+  /** Returns where it was put, for people. Safe to repeat. */
+  save(report: ColdReport): Promise<string>;
+  /** Null where there is none. Throws `REPORTS_UNAVAILABLE`. */
+  load(id: string): Promise<ColdReport | null>;
+}
+
 /** What an activity may ask of the outside. */
 export interface Ports {
   /** Throws RecoveryError `CLUSTER_UNKNOWN`. */
@@ -196,6 +214,7 @@ export interface Ports {
   clusterNames(): string[];
   reports: ReportStore;
   drills: DrillStore;
+  coldReports: ColdStore;
   /** The id of a recovery of this cluster that runs, or waits for its approval; null: there is none. */
   recoveryOn(cluster: string): Promise<string | null>;
   /** Whether our search attributes are registered: an upsert of an unknown one would block the workflow. */

@@ -4,6 +4,7 @@ import type { Policy } from '../domain/policy.js';
 import type { BackupRequest, RecoveryRequest } from '../domain/request.js';
 import type { NodeRef } from '../domain/topology.js';
 import type { Ports } from '../ports.js';
+import { attachParts, prepareStaging } from './attach-parts.js';
 import * as backups from './backup.js';
 import { liftFence, raiseFence } from './fence.js';
 import { finishNode } from './finish.js';
@@ -32,6 +33,24 @@ export interface UnitInput {
   evidence: 'manifest' | 'backup' | null;
 }
 
+export interface Settings {
+  policy: Policy;
+  nodes: NodeRef[];
+  searchAttributes: boolean;
+  objectives?: Objectives;
+  /** Repositories of cold copies; absent: the cluster has no agents. */
+  cold?: { repositories: string[]; agentTimeoutSeconds: number };
+}
+
+function settingsOf(ports: Ports, name: string): Settings {
+  const { policy, topology, drill, cold, repositories } = ports.cluster(name);
+  const copies = repositories.filter(({ kind }) => kind === 'cold').map((repository) => repository.name);
+  return {
+    ...{ policy, nodes: topology.nodes, searchAttributes: ports.searchAttributes, objectives: drill?.objectives },
+    ...(cold && { cold: { repositories: copies, agentTimeoutSeconds: cold.agentTimeoutSeconds } }),
+  };
+}
+
 export type ValidationResult = Validation & { key: string };
 
 /** The activities, with the systems injected. The names are part of the contract with recorded histories. */
@@ -40,21 +59,13 @@ export function createActivities(ports: Ports) {
   const step = <T>(cluster: string, body: Parameters<typeof runStep<T>>[1]) =>
     runStep(ports.clusterNames().includes(cluster) ? patience(cluster) : 0, body);
   return {
-    async getPolicy({
-      cluster,
-    }: {
-      cluster: string;
-    }): Promise<{ policy: Policy; nodes: NodeRef[]; searchAttributes: boolean; objectives?: Objectives }> {
-      return runStep(0, async () => ({
-        policy: ports.cluster(cluster).policy,
-        nodes: ports.cluster(cluster).topology.nodes,
-        searchAttributes: ports.searchAttributes,
-        objectives: ports.cluster(cluster).drill?.objectives,
-      }));
+    async getPolicy({ cluster }: { cluster: string }): Promise<Settings> {
+      return runStep(0, async () => settingsOf(ports, cluster));
     },
-    async planRecovery(request: RecoveryRequest): Promise<Plan> {
+    /** `copies`: what the agents found in a cold copy. */
+    async planRecovery(request: RecoveryRequest, copies?: string[]): Promise<Plan> {
       return step(request.cluster, async (context) => {
-        const plan = await planRecovery(ports, request, context);
+        const plan = await planRecovery(ports, request, context, copies);
         await keepPlan(ports, plan);
         return plan;
       });
@@ -69,6 +80,12 @@ export function createActivities(ports: Ports) {
     },
     async restoreTableData({ run, item }: UnitInput) {
       return step(run.cluster, (context) => restoreData(ports, run.cluster, item, run, context));
+    },
+    async prepareStaging({ run, item, afresh }: { run: Run; item: PlanItem; afresh: boolean }) {
+      return step(run.cluster, (context) => prepareStaging(ports, run.cluster, item, afresh, context));
+    },
+    async attachParts({ run, item, parts }: { run: Run; item: PlanItem; parts: string }) {
+      return step(run.cluster, (context) => attachParts(ports, run.cluster, item, parts, context));
     },
     async verifyTableParts({ run, item, evidence, embedded }: UnitInput) {
       return step(run.cluster, (context) => verifyParts(ports, run.cluster, item, evidence, embedded, context));

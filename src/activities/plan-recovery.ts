@@ -13,6 +13,7 @@ import { shardsOf } from '../domain/topology.js';
 import type { ClusterPorts, Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { inspectClickHouseBackup } from './clickhouse-backup.js';
+import { coldRepository, inspectCopies } from './inspect-copies.js';
 import { inspectBackup, resolveBackup } from './inspect-backup.js';
 import { inLanes, keeperFacts, observeNode } from './observe-node.js';
 import * as queries from './queries.js';
@@ -23,6 +24,8 @@ export async function planRecovery(
   ports: Ports,
   request: RecoveryRequest,
   context: StepContext = detachedContext(),
+  /** Of a cold copy, for each shard, as its agent packed it: a worker cannot read it. */
+  copies: readonly string[] | null = null,
 ): Promise<Plan> {
   const cluster = ports.cluster(request.cluster);
   // An unreachable ensemble is not a lost one: find out before anything is compared with it.
@@ -39,7 +42,7 @@ export async function planRecovery(
       const whole =
         request.backup === undefined
           ? new Map<string, BackupContents>()
-          : await inspectBackups(ports, cluster, request.backup, nodes);
+          : await inspectBackups(ports, cluster, { ref: request.backup, copies }, nodes);
       leftOut = await leftOutOf(cluster, whole, nodes);
       backups = without(whole, leftOut);
     }
@@ -115,9 +118,11 @@ const MIN_RECONNECT_SECONDS = 45;
 async function inspectBackups(
   ports: Ports,
   cluster: ClusterPorts,
-  ref: string,
+  { ref, copies }: { ref: string; copies: readonly string[] | null },
   nodes: NodeFacts[],
 ): Promise<Map<string, BackupContents>> {
+  const cold = coldRepository(cluster, ref);
+  if (cold !== null) return inspectCopies(cluster, cold, copies);
   const { repository, name } = await resolveBackup(
     cluster,
     ref,
@@ -143,7 +148,8 @@ async function inspectBackups(
           members.map((node) => node.node.name),
         ),
       );
-    else if (at) contents.set(shard, await inspectBackup(ports, cluster, repository, name, at, known, peers));
+    else if (repository.kind === 'native' && at)
+      contents.set(shard, await inspectBackup(ports, cluster, repository, name, at, known, peers));
   }
   return contents;
 }

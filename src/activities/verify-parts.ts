@@ -20,6 +20,7 @@ export interface VerifiedParts {
     | 'part hashes of the table'
     | 'rows and bytes of the table’s parts'
     | 'number of parts in the backup'
+    | 'sha256 of the copy’s files, its parts and rows'
     | 'checksums of the backup';
 }
 
@@ -74,11 +75,12 @@ async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy
       `${name}: restored ${found.rows} rows in ${found.parts} parts, the backup says ${expected.rows} rows in ${expected.parts} parts${expected.rows === found.rows ? ', other hashes' : ''}`,
       { objects: [name] },
     );
-  const counted = unit.item.restore?.counted;
-  if (!clone && counted && counted.parts !== found.parts)
+  const counted = (unit.item.place ?? unit.item.restore)?.counted;
+  const rows = counted?.rows ?? found.rows;
+  if (!clone && counted && (counted.parts !== found.parts || rows !== found.rows))
     throw new RecoveryError(
       'VERIFY_FAILED',
-      `${name}: restored ${found.parts} parts, the backup says ${counted.parts}`,
+      `${name}: restored ${found.rows} rows in ${found.parts} parts, the backup says ${counted.rows === null ? '' : `${rows} rows in `}${counted.parts} parts`,
       { objects: [name] },
     );
   if (!clone) {
@@ -87,13 +89,15 @@ async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy
   }
   return {
     parts: found,
-    evidence: expected
-      ? evidence === 'manifest'
-        ? 'part hashes of the manifest'
-        : 'part hashes of the backup'
-      : counted
-        ? 'number of parts in the backup'
-        : 'checksums of the backup',
+    evidence: unit.item.place
+      ? 'sha256 of the copy’s files, its parts and rows'
+      : expected
+        ? evidence === 'manifest'
+          ? 'part hashes of the manifest'
+          : 'part hashes of the backup'
+        : counted
+          ? 'number of parts in the backup'
+          : 'checksums of the backup',
   };
 }
 

@@ -9,6 +9,7 @@ import { lostParts, totals, type PartsOnDisk } from '../domain/cold-parts.js';
 import { RecoveryError, type ErrorCode } from '../domain/errors.js';
 import { checkPathSegment } from '../domain/names.js';
 import { completeCopies, CopyFolder } from './copies.js';
+import { damaged, isFull, withErrno } from './failures.js';
 import { assertStopped, awaitServing, isRunning, keeperStatus, startService, stopService } from './service.js';
 import { hasBegun, ownFolder, swap } from './swap.js';
 import { syncFolder, transfer } from './transfer.js';
@@ -359,26 +360,5 @@ async function discardStage(config: AgentConfig, run: string): Promise<void> {
     if (await hasBegun(ownFolder(root, 'aside', run))) continue;
     await rm(stage, { recursive: true, force: true });
     await rm(`${stage}.jsonl`, { force: true });
-  }
-}
-
-const damaged = (host: string, complaint: string, code: ErrorCode = 'COPY_DAMAGED') =>
-  new RecoveryError(code, `${host}: ${complaint}`.slice(0, 500), { objects: [host] });
-
-const isFull = (error: unknown) => error instanceof RecoveryError && error.code === 'COPY_NO_SPACE';
-
-/** Errors of the file system, by name: a full disk is a person's to solve, the rest says what it was. */
-async function withErrno<T>(host: string, failure: ErrorCode, body: () => Promise<T>): Promise<T> {
-  try {
-    return await body();
-  } catch (error) {
-    const { code, syscall, path } = error as NodeJS.ErrnoException;
-    if (error instanceof RecoveryError || typeof code !== 'string' || syscall === undefined) throw error;
-    const full = code === 'ENOSPC' || code === 'EDQUOT';
-    throw new RecoveryError(
-      full ? 'COPY_NO_SPACE' : failure,
-      `${host}: ${full ? 'no space is left' : code} (${syscall}${path === undefined ? '' : ` ${path}`})`.slice(0, 500),
-      { objects: [host] },
-    );
   }
 }

@@ -16,7 +16,7 @@ import {
   type RawCluster,
 } from './schema.js';
 
-export type BackupConfig = { kind: 'native'; to: DestinationTemplate } | ClickHouseBackupConfig;
+export type BackupConfig = { kind: 'native'; to: DestinationTemplate } | ClickHouseBackupConfig | { kind: 'cold' };
 
 export interface ClusterConfig {
   keeper: KeeperConfig;
@@ -67,6 +67,8 @@ function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>)
   const backups = Object.entries(raw.backups ?? {}).map(([name, backup]): [string, BackupConfig] => {
     segment(name, `${field}.backups.<name>`);
     if (name === 'latest') throw invalid(`${field}.backups.latest`, 'the name "latest" means the newest backup of all');
+    if (backup.kind === 'cold' && !raw.cold)
+      throw invalid(`${field}.backups.${name}`, `is read by agents: \`${field}.cold\`, which names them, is missing`);
     return [name, checkBackup(backup, raw.nodes, `${field}.backups.${name}`)];
   });
   return {
@@ -131,6 +133,7 @@ function checkUrl(url: string, field: string, tlsField?: string): void {
 }
 
 function checkBackup(backup: RawBackup, nodes: NodeConfig[], field: string): BackupConfig {
+  if (backup.kind === 'cold') return backup;
   if (backup.kind === 'clickhouse-backup') return checkClickHouseBackup(backup, nodes, field);
   const shards = new Set(nodes.map(({ shard }) => shard)).size;
   return { kind: 'native', to: checkDestination(backup.to, shards, `${field}.to`) };

@@ -93,11 +93,14 @@ const backupSchema = z.discriminatedUnion(
         .describe('by the name of the node: what restored data is compared with')
         .optional(),
     }),
+    z
+      .strictObject({ kind: z.literal('cold') })
+      .describe('cold copies, which the agents of the nodes hold; needs `cold` of the cluster'),
   ],
   {
     error: (issue) =>
       issue.code === 'invalid_union'
-        ? 'unknown kind of backup: this version knows "native" and "clickhouse-backup"'
+        ? 'unknown kind of backup: this version knows "native", "clickhouse-backup" and "cold"'
         : undefined,
   },
 );

@@ -114,7 +114,7 @@ export function coldPlanIdentity(plan: Unhashed, manifest: ColdManifest | null):
 }
 
 /** The newest copy that all hosts have; null: none. */
-export function newestCommon(facts: readonly HostFacts[]): string | null {
+export function newestCommon(facts: readonly Pick<HostFacts, 'generations'>[]): string | null {
   const [first, ...others] = facts;
   const common = first?.generations.filter((name) => others.every(({ generations }) => generations.includes(name)));
   return common?.at(-1) ?? null;

@@ -6,7 +6,7 @@ export interface ManifestTable extends TableDefinition {
   /** Null: this backup cannot say (a plain one, or the parts moved while it was taken). */
   parts: PartsDigest | null;
   partitionIds: string[];
-  /** What a source without rows or part hashes knows (clickhouse-backup). */
+  /** What a source without the server's part hashes knows (clickhouse-backup, cold copies). */
   counted?: CountedParts;
   /** The backup holds no data of this table, though it may have had some: only its definition comes back. */
   definitionOnly?: true;
@@ -43,13 +43,15 @@ export interface Manifest {
 
 /** What the planner knows of a backup for one shard. */
 export interface BackupContents {
-  /** `manifest`: exact. `backup`: read from a plain native backup (DDL without UUID), or from clickhouse-backup's JSON. */
+  /** `manifest`: exact, or of a cold copy the server's own files. `backup`: read from a plain native backup (DDL without UUID), or from clickhouse-backup's JSON. */
   evidence: 'manifest' | 'backup';
   repository: string;
   name: string;
-  /** The clickhouse-backup of this node has it; null: native, any node can restore it. */
+  /** The clickhouse-backup, or the agent, of this node has it; null: native, any node can restore it. */
   node: string | null;
-  /** As SQL: `Disk('backups', 'prod/01/nightly-1')`; of clickhouse-backup, for people. Holds no credentials: the configuration refuses them. */
+  /** A cold copy: sha256 of its manifest. */
+  cold?: { manifest: string };
+  /** As SQL: `Disk('backups', 'prod/01/nightly-1')`; of the others, for people. Holds no credentials: the configuration refuses them. */
   destination: string;
   takenAt: string;
   tables: ManifestTable[];

@@ -1,5 +1,6 @@
+import { folderOf, type PlaceOrder } from './cold-place.js';
 import { parseReplicatedEngine } from './ddl.js';
-import { methodOf, tableKind, type NodeFacts, type TableDefinition } from './inventory.js';
+import { methodOf, tableKind, type Method, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents } from './manifest.js';
 import { cloneName, quote, quoteTable, type TableName } from './names.js';
 import type { PlanItem, PlannedStatement, StepName } from './plan.js';
@@ -19,6 +20,9 @@ export function isConvertible(definition: TableDefinition, node: NodeFacts): boo
   const engine = parseReplicatedEngine(definition.engineFull);
   return engine.pathTemplate === node.defaultReplicaPath && engine.replicaTemplate === node.defaultReplicaName;
 }
+
+/** Stands for the name of a part that an agent has placed. */
+export const PART_PLACEHOLDER = '{part}';
 
 /** Stands for the operation id of a RESTORE: it has the staging table's UUID in it, so that a new try has a new one. */
 export const OPERATION_PLACEHOLDER = '{operation}';
@@ -108,7 +112,7 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
       ];
     case 'restore-from-backup':
       return unique([
-        ...(item.restore
+        ...(item.restore || item.place
           ? stagingStatements(item, definition, backup)
           : [planned('create-staging', sql.createStaging(definition)), ...restore]),
         planned('complete-staging', sql.completeClone('staging', item)),
@@ -173,12 +177,16 @@ function conversionStatements(
   }
 }
 
-/** The twin that clickhouse-backup restores into. What it is told is no SQL, and stands in the plan as it is. */
+/**
+ * The twin that clickhouse-backup restores into, or whose parts an agent places. What they are told is no SQL, and stands in
+ * the plan as it is.
+ */
 function stagingStatements(
-  { restore, method, ...name }: Omit<PlanItem, 'statements'>,
+  { restore, place, method, ...name }: Omit<PlanItem, 'statements'>,
   definition: TableDefinition,
   backup: BackupContents | undefined,
 ): Statements {
+  if (place) return placeStatements({ ...name, method, place }, definition);
   if (!restore || !backup) return [];
   const { target, pattern } = restore.names;
   const create =
@@ -194,6 +202,25 @@ function stagingStatements(
       ? []
       : [planned('rename-target', sql.renameToStaging(target, name))]),
     planned('drop-target', drop),
+  ];
+}
+
+function placeStatements(
+  { place, method, ...name }: TableName & { place: PlaceOrder; method: Method },
+  definition: TableDefinition,
+): Statements {
+  const target = sql.stagingName(name);
+  return [
+    planned(
+      'create-target',
+      method === 'conversion' ? conversion.createTwin(target, definition) : sql.createStaging(definition, target),
+    ),
+    planned(
+      'restore',
+      `agent of ${place.host}: place ${place.counted.parts} parts of ${folderOf(name)} in its cold copy ${JSON.stringify(place.generation)} into detached/ of ${quoteTable(target)}`,
+    ),
+    planned('attach-part', sql.attachPart(target, PART_PLACEHOLDER)),
+    planned('drop-target', `DROP TABLE IF EXISTS ${quoteTable(target)}${method === 'conversion' ? '' : ' SYNC'}`),
   ];
 }
 

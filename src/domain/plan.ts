@@ -1,6 +1,7 @@
 import type { Problem } from './errors.js';
 import type { KeeperStateLine, Method, PartsDigest } from './inventory.js';
 import type { RestoreNames } from './clickhouse-backup-names.js';
+import type { PlaceOrder } from './cold-place.js';
 import type { CountedParts } from './manifest.js';
 import type { LeftOut } from './drill-left-out.js';
 import type { NodeRef } from './topology.js';
@@ -41,6 +42,7 @@ export type StepName =
   | 'rename-target'
   | 'drop-target'
   | 'restore'
+  | 'attach-part'
   | 'complete-staging'
   | 'rename-into-place'
   | 'create-plain'
@@ -96,10 +98,12 @@ export interface PlanItem {
   uuid: string;
   /** Its data comes by clickhouse-backup: which backup, and into which table. */
   restore?: { repository: string; backup: string; names: RestoreNames; counted: CountedParts | null };
+  /** Its data comes from a cold copy: the agent of its host places the parts, SQL attaches them. */
+  place?: PlaceOrder;
   /**
    * Every statement that this unit may send and that changes something, as exact SQL, in the order of the undisturbed
-   * run, repairs after a crash last. `{partition}` stands for a partition id (letters, digits, - and _), `{operation}`
-   * for the id by which `system.backups` knows a RESTORE.
+   * run, repairs after a crash last. `{partition}` stands for a partition id (letters, digits, - and _), `{part}`
+   * for the name of a part, `{operation}` for the id by which `system.backups` knows a RESTORE.
    */
   statements: PlannedStatement[];
   /** ATTACH … AS REPLICATED gives it its old ZooKeeper path back, so it can be rebuilt in place. */

@@ -41,6 +41,10 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
       `do not restart ClickHouse on ${[...fragile].sort().join(', ')} before this is done: a server of that age does not start, or starts without its tables, while their ZooKeeper metadata is missing`,
     );
   const first = [...input.backups.values()][0];
+  if (first?.cold)
+    warnings.push(
+      'of the cold copy, parts and definitions are used: what its ZooKeeper held besides, unfinished mutations among it, stays there',
+    );
   return {
     cluster: input.request.cluster,
     backup: first
@@ -150,7 +154,9 @@ function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents
           `${tableKey(name)} is not on ${node.node.name}: it is not replicated, and ${backup?.destination} is not its backup`,
         ];
       if (saved?.definitionOnly)
-        return [`${tableKey(name)} @ ${node.node.name}: the backup has its definition only, its rows are lost`];
+        return [
+          `${tableKey(name)} @ ${node.node.name}: ${backup?.cold ? `agents place parts, and it has none: its rows stay in the ${backup.destination}` : 'the backup has its definition only, its rows are lost'}`,
+        ];
       const elsewhere = nodes.map((peer) => find(peer, name)).find((table) => table !== undefined);
       const isOwn = elsewhere && (elsewhere.kind === 'merge-tree' || elsewhere.kind === 'other-data');
       return !saved && isOwn
@@ -196,7 +202,7 @@ function draftItem(
 }
 
 function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | undefined): Draft | null {
-  const around = { embedded: node.embedded, backup: saved ? { parts: saved.parts } : null };
+  const around = { embedded: node.embedded, backup: saved ? { parts: saved.parts ?? countedParts(saved) } : null };
   if (here.kind === 'object' || here.kind === 'other-data') return null;
   const replicated = here.kind === 'replicated';
   const verdict = replicated ? judgeReplicated(here, around) : judgePlain(here, around);
@@ -213,6 +219,11 @@ function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | 
         : here.parts,
     keeper: here.keeper,
   });
+}
+
+/** Enough to see that a table which stands empty had rows. */
+function countedParts({ counted }: ManifestTable): PartsDigest | null {
+  return counted && counted.rows !== null ? { parts: counted.parts, rows: counted.rows, digest: '0' } : null;
 }
 
 function missingItem(

@@ -52,7 +52,8 @@ function backupLine({ backup }: Plan): string[] {
 }
 
 function itemLines(item: PlanItem): string[] {
-  const { expected, problem } = item;
+  const { problem, place } = item;
+  const expected = item.expected ?? (place && { parts: place.counted.parts, rows: place.counted.rows ?? 0 });
   const found = expected ? ` (${counted(expected.rows, 'row')}, ${counted(expected.parts, 'part')})` : '';
   const first = item.authority && item.action !== 'needs-operator' ? ', goes first' : '';
   const line = `${labelOf(item).padEnd(48)} ${item.situation} → ${item.action}${found}${first}`;
@@ -65,7 +66,7 @@ function statements(plan: Plan): string[] {
   const lines = [
     '',
     '-- In the order of the undisturbed run, repairs after a crash last. {partition} stands for a partition id,',
-    '-- {operation} for the id of a RESTORE.',
+    '-- {part} for the name of a part, {operation} for the id of a RESTORE.',
   ];
   for (const { node, fence, databases } of plan.nodes) {
     const items = plan.items.filter((item) => item.node.name === node.name && item.statements.length > 0);

@@ -1,5 +1,6 @@
 import { chooseAuthority } from './authority.js';
 import { restoreNames } from './clickhouse-backup-names.js';
+import type { PlaceOrder } from './cold-place.js';
 import { problem, RecoveryError, type Problem } from './errors.js';
 import { NO_PARTS, type KeeperReplicaFacts, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
@@ -70,7 +71,8 @@ export function finishShardTable(
     if (decided.action === 'restore-from-backup' && backup && backup.node !== null) {
       const order = restoreOrder(decided, backup, backup.node);
       if ('code' in order) return refused(order);
-      decided.restore = order;
+      if ('host' in order) decided.place = order;
+      else decided.restore = order;
     }
     const refusal = item.replicated ? refuseItem(decided, definition) : null;
     if (refusal) return refused(refusal);
@@ -154,12 +156,12 @@ function sourcesOf(tables: readonly ManifestTable[]): TableName[] {
   return found;
 }
 
-/** How clickhouse-backup, which is beside one node only, is to restore the table; a problem where it cannot. */
+/** How clickhouse-backup or an agent, which are beside one node only, are to restore the table; a problem where they cannot. */
 function restoreOrder(
   item: Omit<PlanItem, 'statements'>,
   backup: BackupContents,
   at: string,
-): NonNullable<PlanItem['restore']> | Problem {
+): NonNullable<PlanItem['restore']> | PlaceOrder | Problem {
   const objects = [tableKey(item)];
   const saved = tableIn(backup.tables, item);
   if (item.node.name !== at)
@@ -168,6 +170,12 @@ function restoreOrder(
     });
   if (!saved || saved.definitionOnly)
     return problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: the backup has its definition only`, { objects });
+  if (backup.cold)
+    return saved.counted
+      ? { host: at, generation: backup.name, manifest: backup.cold.manifest, counted: saved.counted }
+      : problem('DATA_LOST_NO_BACKUP', `${tableKey(item)}: ${backup.destination} has no folder of its parts`, {
+          objects,
+        });
   try {
     const names = restoreNames(saved.source, stagingName(item).table, sourcesOf(backup.tables));
     return { repository: backup.repository, backup: backup.name, names, counted: saved.counted ?? null };

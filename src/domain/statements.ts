@@ -160,6 +160,10 @@ export function dropPartition(name: TableName, partitionId: string): string {
   return `ALTER TABLE ${quoteTable(name)} DROP PARTITION ID ${literal(partitionId)}`;
 }
 
+/** Names of parts are letters, digits, - and _. */
+export const attachPart = (name: TableName, part: string) =>
+  `ALTER TABLE ${quoteTable(name)} ATTACH PART ${literal(part)}`;
+
 export const detach = (name: TableName) => `DETACH TABLE ${quoteTable(name)} SYNC`;
 export const attach = (name: TableName) => `ATTACH TABLE ${quoteTable(name)}`;
 export const attachAsReplicated = (name: TableName) => `ATTACH TABLE ${quoteTable(name)} AS REPLICATED`;

@@ -1,4 +1,5 @@
 import type { Address, ApiConfig } from '../config/api.js';
+import type { ColdReport } from '../domain/cold.js';
 import type { DrillReport } from '../domain/drill.js';
 import type { Plan } from '../domain/plan.js';
 import type { RecoveryRequest } from '../domain/request.js';
@@ -64,6 +65,8 @@ export interface DirectActions {
   clusters: readonly string[];
   api: ApiConfig;
   reports: ReportArchive;
+  /** Of a cold backup or restore, from the report store; null where there is none. Throws REPORTS_UNAVAILABLE. */
+  coldReport(id: string): Promise<ColdReport | null>;
   /** Address of the Temporal UI; undefined where the file does not say. */
   ui: string | undefined;
   log: Log;

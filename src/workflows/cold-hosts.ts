@@ -1,18 +1,10 @@
-import {
-  ActivityCancellationType,
-  ActivityFailure,
-  proxyActivities,
-  sleep,
-  TimeoutFailure,
-  type ActivityInterfaceFor,
-} from '@temporalio/workflow';
-import { TimeoutType } from '@temporalio/common';
+import { proxyActivities, sleep, type ActivityInterfaceFor } from '@temporalio/workflow';
 import type { ColdActivities } from '../activities/cold/index.js';
 import type { AgentActivities } from '../agent/activities.js';
 import { hostTaskQueue, type ColdHost, type HostFacts, type HostRole } from '../domain/cold.js';
-import { agentMissing } from '../domain/cold-plan.js';
-import { problem, RecoveryError } from '../domain/errors.js';
+import { problem, RecoveryError, type Problem } from '../domain/errors.js';
 import { problemOf } from './failures.js';
+import { hostActivities } from './host-activities.js';
 
 type Settings = Awaited<ReturnType<ColdActivities['coldSettings']>>;
 
@@ -47,30 +39,9 @@ export class ColdHosts {
   /** The activities of one agent. One that does not take them in time is named in the error. */
   agent(host: ColdHost): ActivityInterfaceFor<AgentActivities> {
     const { agentTimeoutSeconds, policy } = this.settings;
-    const activities = proxyActivities<AgentActivities>({
-      taskQueue: hostTaskQueue(this.cluster, host.name),
-      scheduleToStartTimeout: agentTimeoutSeconds * 1000,
-      startToCloseTimeout: '7 days',
-      heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
-      retry: { initialInterval: '1s', maximumInterval: '5s' },
-      // What it does must have ended before its service is started.
-      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    });
-    const call =
-      (name: keyof AgentActivities) =>
-      async (...args: unknown[]) => {
-        try {
-          return await (
-            activities[name] as unknown as {
-              executeWithOptions(options: object, args: unknown[]): Promise<unknown>;
-            }
-          ).executeWithOptions({ summary: `${host.name}` }, args);
-        } catch (error) {
-          throw isUntaken(error) ? asError(agentMissing(this.cluster, host)) : error;
-        }
-      };
-    return new Proxy({} as ActivityInterfaceFor<AgentActivities>, {
-      get: (_, name) => call(name as keyof AgentActivities),
+    return hostActivities<AgentActivities>(host, {
+      ...{ cluster: this.cluster, taskQueue: hostTaskQueue(this.cluster, host.name), agentTimeoutSeconds },
+      heartbeatTimeoutSeconds: policy.heartbeatTimeoutSeconds,
     });
   }
 
@@ -139,13 +110,4 @@ export class ColdHosts {
   }
 }
 
-function isUntaken(error: unknown): boolean {
-  return (
-    error instanceof ActivityFailure &&
-    error.cause instanceof TimeoutFailure &&
-    error.cause.timeoutType === TimeoutType.SCHEDULE_TO_START
-  );
-}
-
-const asError = ({ code, message, objects }: ReturnType<typeof agentMissing>) =>
-  new RecoveryError(code, message, { objects });
+const asError = ({ code, message, objects }: Problem) => new RecoveryError(code, message, { objects });

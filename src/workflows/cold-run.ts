@@ -67,6 +67,7 @@ export class ColdRun {
   readonly run = workflowInfo().firstExecutionRunId;
   readonly hosts: ColdHosts;
   readonly activities;
+  private readonly reports;
   readonly warnings: string[] = [];
   /** By host. */
   readonly copied = new Map<string, CopiedHost>();
@@ -99,6 +100,11 @@ export class ColdRun {
       startToCloseTimeout: '24 hours',
       heartbeatTimeout: settings.policy.heartbeatTimeoutSeconds * 1000,
       retry: { initialInterval: '1s', maximumInterval: '10s' },
+    });
+    this.reports = proxyActivities<ColdActivities>({
+      startToCloseTimeout: '1 minute',
+      heartbeatTimeout: settings.policy.heartbeatTimeoutSeconds * 1000,
+      retry: { maximumAttempts: 5 },
     });
     this.listen();
     if (settings.searchAttributes) upsertSearchAttributes([{ key: clusterAttribute, value: request.cluster }]);
@@ -154,7 +160,7 @@ export class ColdRun {
     if (this.problem && isBadInput(this.problem) && this.downSince === null) throw asFailure(this.problem);
     return CancellationScope.nonCancellable(async () => {
       if (this.problem || this.aborted) await this.cleanUp(cleanUp);
-      const report = this.close();
+      const report = await this.close();
       await condition(allHandlersFinished);
       return report;
     });
@@ -306,10 +312,10 @@ export class ColdRun {
     });
   }
 
-  private close(): ColdReport {
+  private async close(): Promise<ColdReport> {
     this.phase = 'closed';
     const found = this.problem;
-    this.report = {
+    const report: ColdReport = {
       ...{ schemaVersion: 1, id: this.id, kind: this.kind, cluster: this.request.cluster },
       generation: this.plan?.generation ?? '',
       outcome: this.aborted ? 'aborted' : found ? ERRORS[found.code].outcome : 'succeeded',
@@ -323,8 +329,13 @@ export class ColdRun {
       warnings: [...(this.plan?.warnings ?? []), ...this.warnings],
       problem: found,
     };
+    // It is also this run's result: a store that is away must not keep it from ending.
+    await this.reports.saveColdReport({ report }).catch((error: unknown) => {
+      report.warnings.push(`the report could not be stored: ${problemOf(error).message}`);
+    });
+    this.report = report;
     this.publish();
-    return this.report;
+    return report;
   }
 
   private setPhase(phase: ColdPhase): void {

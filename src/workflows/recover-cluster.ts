@@ -9,17 +9,18 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributeUpdatePair } from '@temporalio/common';
-import type { Activities } from '../activities/index.js';
+import type { Activities, Settings } from '../activities/index.js';
 import { buildReport, unitKey } from '../domain/build-report.js';
 import { problem, type Problem } from '../domain/errors.js';
 import { SEARCH_ATTRIBUTES } from '../domain/messages.js';
 import { nothingToDo, workOf, type Plan } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
-import type { Objectives, Report } from '../domain/report.js';
-import { parseRequest, type RecoveryRequest } from '../domain/request.js';
+import type { Report } from '../domain/report.js';
+import { parseBackupRef, parseRequest, type RecoveryRequest } from '../domain/request.js';
 import { isTemplate, TEMPLATE_DETAILS } from '../domain/template.js';
 import type { NodeRef } from '../domain/topology.js';
 import { asFailure, isBadInput, problemOf } from './failures.js';
+import { ColdCopies } from './place-parts.js';
 import { RecoveryState } from './recovery-state.js';
 import { takeLock } from './take-lock.js';
 import {
@@ -46,12 +47,10 @@ export async function recoverCluster(input: unknown): Promise<Report> {
   if (isTemplate(workflowInfo().memo)) return (await leaveTemplate(request)) as never;
   // First, so that questions and decisions find somebody to answer from the beginning.
   const state = new RecoveryState(workflowInfo().workflowId, request.cluster);
-  const { policy, nodes, searchAttributes, objectives } = await settings
-    .getPolicy({ cluster: request.cluster })
-    .catch((error: unknown) => {
-      throw asFailure(problemOf(error));
-    });
-  const recovery = new Recovery(request, policy, nodes, state, searchAttributes, objectives);
+  const found = await settings.getPolicy({ cluster: request.cluster }).catch((error: unknown) => {
+    throw asFailure(problemOf(error));
+  });
+  const recovery = new Recovery(request, state, found);
   const report = await recovery.run();
   // Also in a run that was cancelled: it ends with its report.
   await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
@@ -100,15 +99,22 @@ class Recovery {
   private problem: Problem | null = null;
   private fence: Report['fence'] = 'never-raised';
   private readonly warnings: string[] = [];
+  private readonly policy: Policy;
+  private readonly nodes: NodeRef[];
+  private readonly copies: ColdCopies | null;
 
   constructor(
     private readonly request: RecoveryRequest,
-    private readonly policy: Policy,
-    private readonly nodes: NodeRef[],
     private readonly state: RecoveryState,
-    searchAttributes: boolean,
-    private readonly objectives: Objectives | undefined,
+    private readonly settings: Settings,
   ) {
+    const { policy, nodes, searchAttributes, cold } = settings;
+    this.policy = policy;
+    this.nodes = nodes;
+    const { cluster, backup } = request;
+    const isCold = backup !== undefined && cold?.repositories.includes(parseBackupRef(backup).repository ?? '');
+    this.copies =
+      cold && isCold ? new ColdCopies({ cluster, nodes, policy, agentTimeoutSeconds: cold.agentTimeoutSeconds }) : null;
     this.activities = activitiesFor(policy);
     this.reports = proxyActivities<Activities>({
       startToCloseTimeout: '1 minute',
@@ -149,6 +155,7 @@ class Recovery {
       policy: this.policy,
       state: this.state,
       activities: this.activities,
+      copies: this.copies,
     };
     this.state.setPhase('executing');
     await this.stop(execution);
@@ -179,7 +186,9 @@ class Recovery {
   }
 
   private async inspect(): Promise<Plan> {
-    const plan = await this.activities.planRecovery(this.request);
+    const plan = this.copies
+      ? await this.activities.planRecovery(this.request, await this.copies.inspect(this.request))
+      : await this.activities.planRecovery(this.request);
     this.state.plan = plan;
     this.problem = plan.refusals[0] ?? null;
     return plan;
@@ -340,7 +349,7 @@ class Recovery {
         aborted: this.state.aborted,
         problem: this.problem,
         warnings: this.warnings,
-        objectives: this.objectives,
+        objectives: this.settings.objectives,
       });
     const run = { cluster: this.request.cluster, recovery: this.recovery, plan: this.state.plan?.hash ?? '' };
     const succeeded = report().outcome === 'succeeded';

@@ -7,6 +7,8 @@ import type { NodeRef } from '../domain/topology.js';
 import type { Policy } from '../domain/policy.js';
 import type { StageName } from '../domain/report.js';
 import { problemOf } from './failures.js';
+import { Lanes } from './lanes.js';
+import type { ColdCopies } from './place-parts.js';
 import type { RecoveryState } from './recovery-state.js';
 
 export type ActivitiesOf = ReturnType<typeof activitiesFor>;
@@ -25,29 +27,14 @@ export function activitiesFor(policy: Policy) {
   });
 }
 
-/** A fixed number of places, given out in order. */
-class Lanes {
-  private readonly waiting: (() => void)[] = [];
-  constructor(private free: number) {}
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.free > 0) this.free--;
-    else await new Promise<void>((resolve) => this.waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = this.waiting.shift();
-      if (next) next();
-      else this.free++;
-    }
-  }
-}
-
 export interface Execution {
   run: Run;
   plan: Plan;
   policy: Policy;
   state: RecoveryState;
   activities: ActivitiesOf;
+  /** Null: the backup, if any, is no cold copy. */
+  copies: ColdCopies | null;
 }
 
 /** A table's failure stays with the table, but a cancelled run ends as aborted, not as failed. */
@@ -95,7 +82,7 @@ export async function runUnits(execution: Execution, items: PlanItem[]): Promise
 }
 
 /** One table on one replica: restore data → verify parts → restore replica. A failure stays with the table. */
-async function runUnit({ run, plan, state, activities }: Execution, item: PlanItem): Promise<void> {
+async function runUnit({ run, plan, state, activities, copies }: Execution, item: PlanItem): Promise<void> {
   const input = {
     run,
     item: asVerified(state, item),
@@ -113,7 +100,8 @@ async function runUnit({ run, plan, state, activities }: Execution, item: PlanIt
   try {
     if (needsData(item)) {
       await enter('restore-data');
-      await activities.restoreTableData.executeWithOptions({ summary: label }, [input]);
+      if (item.place && copies) await copies.restore(item, { run, activities, label });
+      else await activities.restoreTableData.executeWithOptions({ summary: label }, [input]);
       state.touch('restore-data');
     }
     if (item.action === 'create-object') return state.setResult(item, { state: 'waiting' });

@@ -130,6 +130,12 @@ describe('a good configuration', () => {
     expect(parseConfig(config).clusters['prod']!.backups['cb']).toMatchObject({ kind: 'clickhouse-backup' });
   });
 
+  it('takes cold copies, where the cluster has agents', () => {
+    const config = example();
+    Object.assign(prod(config), { backups: { copies: { kind: 'cold' } }, cold: { keepers: { zk: '127.0.0.1:2181' } } });
+    expect(parseConfig(config).clusters['prod']!.backups['copies']).toEqual({ kind: 'cold' });
+  });
+
   it('has a JSON Schema', () => {
     const schema = configJsonSchema();
     expect(schema).toMatchObject({ type: 'object', required: ['clusters'], additionalProperties: false });
@@ -203,6 +209,11 @@ describe('a bad configuration is refused as CONFIG_INVALID, with its field', () 
       'an unknown kind of backup',
       (c) => (prod(c).backups = { nightly: { kind: 'tape' } }),
       'clusters.prod.backups.nightly.kind',
+    ],
+    [
+      'cold copies without agents',
+      (c) => (prod(c).backups = { copies: { kind: 'cold' } }),
+      'clusters.prod.backups.copies',
     ],
     ['no kind of backup', (c) => (prod(c).backups = { nightly: {} }), 'clusters.prod.backups.nightly.kind'],
     ['a destination that is a number', to(5), TO],

@@ -351,3 +351,48 @@ describe('who goes first, where somebody is alive or has begun', () => {
     expect(items.flatMap((item) => sqlOf(item, /peer/))).toEqual([`delete-peer-path: ${PATH}`]);
   });
 });
+
+describe('data of a cold copy', () => {
+  const copy = (counted: object) =>
+    new Map([
+      [
+        '01',
+        contents([{ ...saved(t, null), ...counted }], {
+          node: 'b',
+          name: 'g1',
+          cold: { manifest: 'm' },
+          destination: "cold copy 'g1' of b",
+        }),
+      ],
+    ]);
+  const known = { counted: { parts: 2, rows: 20, bytes: null } };
+
+  it('goes to the node of the copy first: its agent places the parts, SQL attaches them, the other replica fetches', () => {
+    const plan = planOf([old('a', 'r1', []), old('b', 'r2', [])], { backups: copy(known) });
+    const [other, first] = plan.items;
+    expect(first).toMatchObject({
+      ...{ action: 'restore-from-backup', authority: true },
+      place: { host: 'b', generation: 'g1', manifest: 'm', counted: { parts: 2, rows: 20 } },
+    });
+    expect(first?.restore).toBeUndefined();
+    expect(sqlOf(first, /target|^restore$|part$/)).toEqual([
+      'create-target: CREATE TABLE `_recovery`.`staging db.t` (`a` Int32) ENGINE = MergeTree ORDER BY a SETTINGS max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1',
+      'restore: agent of b: place 2 parts of data/db/t in its cold copy "g1" into detached/ of `_recovery`.`staging db.t`',
+      "attach-part: ALTER TABLE `_recovery`.`staging db.t` ATTACH PART '{part}'",
+      'drop-target: DROP TABLE IF EXISTS `_recovery`.`staging db.t`',
+    ]);
+    expect(other).toMatchObject({ action: 'recreate-and-fetch', authority: false });
+    expect(plan.warnings.join()).toContain('of the cold copy, parts and definitions are used');
+  });
+
+  it('a table that stands empty had rows there', () => {
+    const empty = facts(t, { parts: { parts: 0, rows: 0, digest: '0' }, keeper: onPath('r2', GONE) });
+    const { items } = planOf([old('b', 'r2', [empty])], { backups: copy(known) });
+    expect(items[0]).toMatchObject({ situation: 'data-lost', action: 'restore-from-backup' });
+  });
+
+  it('a table whose folder the copy lacks is left to a person', () => {
+    const { items } = planOf([old('b', 'r2', [])], { backups: copy({}) });
+    expect(items[0]).toMatchObject({ action: 'needs-operator', problem: { code: 'DATA_LOST_NO_BACKUP' } });
+  });
+});

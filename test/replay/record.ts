@@ -9,7 +9,9 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client, WorkflowHandle } from '@temporalio/client';
-import { lockId, SIGNALS, UPDATES, WORKFLOWS } from '../../src/domain/messages.js';
+import { hostTaskQueue } from '../../src/domain/cold.js';
+import { partsTaskQueue } from '../../src/domain/cold-place.js';
+import { COLD_WORKFLOWS, lockId, SIGNALS, UPDATES, WORKFLOWS } from '../../src/domain/messages.js';
 import { repoRoot } from '../support/tools.js';
 import { startBench, untilPhase, type Scene } from '../workflow/bench.js';
 import {
@@ -26,6 +28,7 @@ import {
   view,
   type Fakes,
 } from '../workflow/fakes.js';
+import { agentOf, coldAgent, coldFakes, COLD_HOSTS, PLACED, placed } from '../workflow/cold-fakes.js';
 import { historyToJson } from './history-json.js';
 
 interface Scenario {
@@ -162,6 +165,40 @@ function backup(): Scenario {
   };
 }
 
+/** Data from a cold copy: its agents read it, one places parts and sees that a first attach missed one. */
+function coldPlace(): Scenario {
+  return {
+    faked: fakes({ plans: [planOf([placed('a'), beside('a', N2, { authority: false })])], cold: ['copies'] }),
+    play: async ({ cluster, start, beside: besideIt }) => {
+      let left = 3;
+      const agent = { ...agentOf(), placeParts: async () => ({ ...PLACED, waiting: --left }) };
+      return besideIt(partsTaskQueue(cluster, N1.name), agent, () =>
+        besideIt(partsTaskQueue(cluster, N2.name), agentOf(), async () => ended(await start({ backup: 'copies/g1' }))),
+      );
+    },
+  };
+}
+
+function cold(kind: 'backup' | 'restore'): Scenario {
+  return {
+    faked: { activities: { ...fakes({ plans: [] }).activities, ...coldFakes(kind) } } as never,
+    play: async ({ client, cluster, taskQueue, beside: besideIt }) => {
+      const queues = COLD_HOSTS.map(({ name }) => hostTaskQueue(cluster, name));
+      const start = () =>
+        client.workflow.start(COLD_WORKFLOWS[kind], {
+          taskQueue,
+          workflowId: `cold-${kind}-${cluster}`,
+          args: [{ cluster, ...(kind === 'backup' ? { name: 'g1' } : { copy: 'g1' }) }],
+        });
+      const within = (left: string[]): Promise<WorkflowHandle> =>
+        left.length === 0
+          ? start().then(ended)
+          : besideIt(left[0]!, coldAgent(left[0]!.split('/').at(-1)!), () => within(left.slice(1)));
+      return within(queues);
+    },
+  };
+}
+
 const scenarios: Record<string, () => Scenario> = {
   success,
   approval,
@@ -171,6 +208,9 @@ const scenarios: Record<string, () => Scenario> = {
   conversion,
   lock,
   backup,
+  'cold-backup': () => cold('backup'),
+  'cold-restore': () => cold('restore'),
+  'cold-place': coldPlace,
 };
 
 async function fetchJson(client: Client, { workflowId }: WorkflowHandle): Promise<string> {

@@ -45,9 +45,10 @@ export async function startColdRig(
   {
     policies = {},
     agentTimeoutSeconds = 10,
-  }: { policies?: Record<string, unknown>; agentTimeoutSeconds?: number } = {},
+    backups = {},
+  }: { policies?: Record<string, unknown>; agentTimeoutSeconds?: number; backups?: Record<string, unknown> } = {},
 ): Promise<ColdRig> {
-  const rig = await startServersRig({ dir, shards: 1, keepers: 3, backups: {}, policies });
+  const rig = await startServersRig({ dir, shards: 1, keepers: 3, backups, policies });
   const keepers = Object.fromEntries(rig.ensemble.hosts.map((host, i) => [`zk${i + 1}`, host]));
   const setAgentTimeout = (seconds: number) => rig.configure({ cold: { keepers, agentTimeoutSeconds: seconds } });
   setAgentTimeout(agentTimeoutSeconds);

@@ -30,6 +30,8 @@ export interface Scene {
   start: (request?: Partial<RecoveryRequest>) => Promise<Handle>;
   /** Starts one with any input. */
   startWith: (input: unknown) => Promise<Handle>;
+  /** Runs `body` beside one more worker, such as the agent of a host. */
+  beside: <T>(taskQueue: string, activities: object, body: () => Promise<T>) => Promise<T>;
 }
 
 export type Bench = Awaited<ReturnType<typeof startBench>>;
@@ -88,9 +90,12 @@ export async function startBench({ identity = 'test' } = {}) {
           args: [input],
           workflowExecutionTimeout: '2 minutes',
         });
-      return worker.runUntil(
-        body({ client, taskQueue, cluster, startWith, start: (request = {}) => startWith({ cluster, ...request }) }),
-      );
+      const beside: Scene['beside'] = async (queue, own, work) =>
+        (await createWorker({ native, taskQueue: queue, activities: own, options: { identity, ...options } })).runUntil(
+          work,
+        );
+      const start = (request: Partial<RecoveryRequest> = {}) => startWith({ cluster, ...request });
+      return worker.runUntil(body({ client, taskQueue, cluster, startWith, start, beside }));
     },
     async stop(): Promise<void> {
       await native.close();
@@ -104,8 +109,8 @@ export async function startBench({ identity = 'test' } = {}) {
 interface WorkerParts {
   native: NativeConnection;
   taskQueue: string;
-  workflowBundle: WorkflowBundleWithSourceMap;
-  activities: Fakes['activities'];
+  workflowBundle?: WorkflowBundleWithSourceMap;
+  activities: object;
   options: Partial<WorkerOptions>;
 }
 

@@ -138,6 +138,10 @@ export interface FakesOptions {
   policy?: Partial<Policy>;
   nodes?: NodeRef[];
   searchAttributes?: boolean;
+  /** Names of repositories of cold copies. */
+  cold?: string[];
+  /** Of the wait for an agent. */
+  agentTimeoutSeconds?: number;
   activities?: Partial<Activities>;
 }
 
@@ -172,6 +176,9 @@ export function fakes(options: FakesOptions): Fakes {
         policy: { ...POLICY, ...options.policy },
         nodes: options.nodes ?? plans[0]?.nodes.map(({ node }) => node) ?? [],
         searchAttributes: options.searchAttributes ?? false,
+        ...(options.cold && {
+          cold: { repositories: options.cold, agentTimeoutSeconds: options.agentTimeoutSeconds ?? 20 },
+        }),
       }),
     ),
     planRecovery: recorded(
@@ -182,6 +189,8 @@ export function fakes(options: FakesOptions): Fakes {
     fenceNode: recorded('fenceNode', onNode, async () => ({ streamingTables: 0 })),
     createDatabases: recorded('createDatabases', onNode, async () => undefined),
     restoreTableData: recorded('restoreTableData', onTable, async () => ({}) as never),
+    prepareStaging: recorded('prepareStaging', onTable, async () => ({ verified: false })),
+    attachParts: recorded('attachParts', onTable, async () => ({ complaint: '' })),
     verifyTableParts: recorded('verifyTableParts', onTable, async () => ({
       parts: { parts: 2, rows: 10, digest: '7' },
       evidence: 'part hashes of the manifest',

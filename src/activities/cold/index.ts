@@ -1,4 +1,4 @@
-import type { ColdHost } from '../../domain/cold.js';
+import type { ColdHost, ColdReport } from '../../domain/cold.js';
 import type { Ports } from '../../ports.js';
 import { runStep } from '../runtime.js';
 import * as observe from './observe.js';
@@ -31,6 +31,9 @@ export function createColdActivities(ports: Ports) {
       return runStep(0, (context) =>
         observe.awaitNode(ports.cluster(cluster), ports.cluster(cluster).node(node), context),
       );
+    },
+    async saveColdReport({ report }: { report: ColdReport }): Promise<string> {
+      return runStep(0, () => ports.coldReports.save(report));
     },
     async isServing({ cluster, host }: { cluster: string; host: ColdHost }): Promise<boolean> {
       return runStep(0, () => observe.isServing(ports.cluster(cluster), host));

@@ -5,6 +5,7 @@ import { RecoveryError } from '../../domain/errors.js';
 import { tableKey } from '../../domain/names.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../../ports.js';
 import { inLanes } from '../observe-node.js';
+import { pack, unpack } from '../packed.js';
 import * as queries from '../queries.js';
 import { pause, withPatience, type StepContext } from '../runtime.js';
 
@@ -14,8 +15,8 @@ const POLL_MS = 500;
 const LANES = 16;
 /** Differences in one answer. */
 const SHOWN = 20;
-/** Temporal takes 2 MiB; names of tables and digests do not get smaller than this for some 30,000 replicas. */
-const MAX_PACKED = 1_500_000;
+/** Names of tables and digests do not get smaller than one message for some 30,000 replicas. */
+const TOO_MANY = 'one node has more replicated tables than a cold copy can keep account of';
 
 /** Those that answer: which of them have to, the planner knows. */
 export async function nodeStates(cluster: ClusterPorts, context: StepContext): Promise<NodeState[]> {
@@ -64,25 +65,31 @@ export async function coldTables(node: ClickHouseNode): Promise<{ replicas: stri
       parts.filter(({ active }) => Number(active) === 1).map(({ name }) => name),
     ).flatMap((name) => parts.find((part) => part.name === name)?.path ?? []),
   );
-  return { replicas: await pack(replicas.map(({ table, path, replica }) => ({ table, path, replica }))), dropped };
+  return {
+    replicas: await pack(
+      replicas.map(({ table, path, replica }) => ({ table, path, replica })),
+      TOO_MANY,
+    ),
+    dropped,
+  };
 }
 
 /** Asked while no ClickHouse server runs, so that nobody changes it. */
 export async function keeperParts(ports: Ports, cluster: string, replicas: string): Promise<string> {
   const { keeper } = ports.cluster(cluster);
-  const named = await unpack<Omit<KeeperParts, 'parts' | 'digest'>>(replicas);
+  const named = await unpack<Omit<KeeperParts, 'parts' | 'digest'>[]>(replicas);
   const found = await inLanes(named, LANES, async ({ table, path, replica }): Promise<KeeperParts> => {
     const names = (await keeper.children(`${path}/replicas/${replica}/parts`)) ?? [];
     return { table, path, replica, parts: names.length, digest: ports.sha256([...names].sort().join('\n')) };
   });
-  return pack(found);
+  return pack(found, TOO_MANY);
 }
 
 /** Before any ClickHouse server has started, ZooKeeper lists exactly what it listed when it was copied. */
 export async function differsInKeeper(ports: Ports, cluster: string, packed: string): Promise<string[]> {
-  const before = await unpack<KeeperParts>(packed);
+  const before = await unpack<KeeperParts[]>(packed);
   const now = new Map(
-    (await unpack<KeeperParts>(await keeperParts(ports, cluster, packed))).map((found) => [found.table, found]),
+    (await unpack<KeeperParts[]>(await keeperParts(ports, cluster, packed))).map((found) => [found.table, found]),
   );
   return before
     .flatMap(({ table, replica, parts, digest }) => {
@@ -124,21 +131,4 @@ export async function isServing(cluster: ClusterPorts, { name, role }: ColdHost)
     if (error instanceof ServerError || error instanceof RecoveryError) return false;
     throw error;
   }
-}
-
-/** Many names become one small text: histories carry it. */
-async function pack(rows: unknown[]): Promise<string> {
-  const stream = new Blob([JSON.stringify(rows)]).stream().pipeThrough(new CompressionStream('gzip'));
-  const packed = Buffer.from(await new Response(stream).arrayBuffer()).toString('base64');
-  if (packed.length > MAX_PACKED)
-    throw new RecoveryError(
-      'NOT_RECOVERABLE',
-      `one node has more replicated tables than a cold copy can keep account of`,
-    );
-  return packed;
-}
-
-async function unpack<Row>(packed: string): Promise<Row[]> {
-  const stream = new Blob([Buffer.from(packed, 'base64')]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return JSON.parse(await new Response(stream).text()) as Row[];
 }

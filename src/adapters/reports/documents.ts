@@ -66,7 +66,7 @@ const damaged = (id: string) =>
   new RecoveryError('REPORTS_UNAVAILABLE', `the stored report of ${id.slice(0, 300)} is damaged`);
 
 /** Workflow ids have slashes and what people type; two ids never share a file. */
-function stemOf(id: string): string {
+export function stemOf(id: string): string {
   // encodeURIComponent leaves dots and the star, so `..` and hidden files must be taken care of.
   const stem = encoded(id).replace(/^\./, '%2E').replaceAll('*', '%2A');
   if (stem.length <= MAX_STEM) return stem;

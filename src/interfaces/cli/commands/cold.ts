@@ -65,7 +65,10 @@ export function addColdStatus(define: Define): void {
     (command) => command.argument('<id>'),
     async (context, options, id) => {
       const recoveries = await context.recoveries();
-      const [progress, plan] = [await recoveries.coldProgress(id), await recoveries.coldPlan(id)];
+      const { plan, ...progress } = await recoveries.coldProgress(id).then(
+        async (found) => ({ ...found, plan: await recoveries.coldPlan(id) }),
+        async (error: unknown) => ({ ...(await stored(context, id, error)), plan: null }),
+      );
       if (options.json) printJson(context.streams, { ...progress, plan }, 2);
       else
         printLines(context.streams, [
@@ -90,6 +93,17 @@ export function addColdVerify(define: Define): void {
       return verified.ok ? 0 : 1;
     },
   );
+}
+
+/** Temporal forgets its runs: what ended is in the report store, too. Throws `error` where it is not. */
+async function stored(context: CommandContext, id: string, error: unknown): Promise<ColdProgress> {
+  if (!(error instanceof RecoveryError) || error.code !== 'WORKFLOW_UNKNOWN') throw error;
+  const found = context.direct().then((direct) => direct.coldReport(id));
+  // No configuration, or a store that is away: that is no answer to the question.
+  const report = await found.catch(() => null);
+  if (!report) throw error;
+  const { kind, cluster, steps, plan } = report;
+  return { id, kind, cluster, steps, phase: 'closed', planHash: plan.hash, attention: [], report };
 }
 
 function approvalOf({ approve, yes }: RunOptions) {
