@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { getClient } from '@temporalio/activity';
 import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-backup.js';
@@ -54,6 +55,10 @@ export function createPorts(config: Config, { log, searchAttributes = false }: C
     // Asked in activities only.
     recoveryOn: (cluster) => openRecoveryOn(getClient())(cluster),
     searchAttributes,
+    resolve: async (host) => {
+      const found = await lookup(host, { all: true }).catch(() => []);
+      return found.map(({ address }) => address);
+    },
     sha256: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
     log,
     close: async () => {
@@ -88,7 +93,9 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
     },
     keeper,
     keeperChroot: config.keeper.chroot ?? '',
+    endpoint: (nodeName) => addressOf(config.nodes.find(({ name: each }) => each === nodeName)?.url ?? ''),
     scratch: config.scratch,
+    ownDisks: config.ownDisks,
     drill: config.drill,
     leaveOut: null,
     repositories: Object.entries(config.backups).map(([repository, backup]) =>
@@ -147,6 +154,11 @@ function connectionOf({
     password: password && (() => resolveSecret(password)),
     tls: tls && { ca: ca && (() => readCertificate(ca.file)), insecure: tls.insecure },
   };
+}
+
+function addressOf(url: string): { host: string; port: number } {
+  const { hostname, port, protocol } = new URL(url);
+  return { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || (protocol === 'https:' ? 443 : 80)) };
 }
 
 function readCertificate(path: string): string {

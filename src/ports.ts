@@ -168,12 +168,16 @@ export interface ClusterPorts {
   topology: Topology;
   policy: Policy;
   node(name: string): ClickHouseNode;
+  /** Where the URL of a node leads to. */
+  endpoint(node: string): { host: string; port: number };
   keeper: Keeper;
   /** '' or such as `/scratch`: what all paths of `keeper` are under. */
   keeperChroot: string;
   repositories: BackupRepository[];
   /** Drills may restore into it, and drop all that is in it. */
   scratch: boolean;
+  /** Of a scratch cluster: object storage disks that are no other servers'. */
+  ownDisks: string[];
   drill: DrillSettings | null;
   /** What of a shard's backup must not be made on this node, and why; null: all of it is. Reads only. */
   leaveOut: ((backup: BackupContents, node: NodeFacts) => Promise<LeftOut[]>) | null;
@@ -219,6 +223,8 @@ export interface Ports {
   recoveryOn(cluster: string): Promise<string | null>;
   /** Whether our search attributes are registered: an upsert of an unknown one would block the workflow. */
   searchAttributes: boolean;
+  /** Addresses of a host, as the worker resolves it; none where it cannot. */
+  readonly resolve: (host: string) => Promise<string[]>;
   readonly sha256: (text: string) => string;
   log: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
 }

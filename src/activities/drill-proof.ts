@@ -8,6 +8,7 @@ import {
 } from '../domain/drill-separation.js';
 import { RecoveryError } from '../domain/errors.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
+import { objectDisksOf } from './drill-disks.js';
 import { inLanes } from './observe-node.js';
 import * as queries from './queries.js';
 
@@ -18,8 +19,9 @@ export const CLAIM_DATABASE = '_recovery_drill';
 
 /** Only disks on which tables may be: backups are read from a place that both sides know. */
 const PATHS = `(SELECT groupUniqArray(path) FROM system.disks WHERE name IN (SELECT arrayJoin(disks) FROM system.storage_policies))`;
+const HOME = `(SELECT any(path) FROM system.disks WHERE name = 'default')`;
 const CLAIMED = `(SELECT count() FROM system.databases WHERE name = '${CLAIM_DATABASE}')`;
-const IDENTITY = `SELECT toString(serverUUID()) AS uuid, hostName() AS host, ${PATHS} AS paths, ${CLAIMED} AS claimed`;
+const IDENTITY = `SELECT toString(serverUUID()) AS uuid, hostName() AS host, ${PATHS} AS paths, ${HOME} AS home, ${CLAIMED} AS claimed`;
 /** Of servers without serverUUID() or system.disks. */
 const OLD_IDENTITY = `SELECT '' AS uuid, hostName() AS host, ${CLAIMED} AS claimed`;
 const ROOT = `SELECT name, toString(czxid) AS czxid FROM system.zookeeper WHERE path = '/'`;
@@ -36,19 +38,22 @@ interface IdentityRow {
   uuid: string;
   host: string;
   paths: string[];
+  home: string;
   claimed: string;
 }
 
-/** Who answers now. Without its port, which needs a query more and never tells alone. */
-export async function whoAnswers(
-  node: ClickHouseNode,
-): Promise<Omit<ServerIdentity, 'tcpPort'> & { claimed: boolean }> {
+/** Who a server says it is. */
+type Said = Pick<ServerIdentity, 'node' | 'uuid' | 'host' | 'paths' | 'home'>;
+
+/** Who answers now. Without what needs a query more and never tells alone. */
+export async function whoAnswers(node: ClickHouseNode): Promise<Said & { claimed: boolean }> {
   const row = await identityRow(node);
   return {
     node: node.ref.name,
     uuid: row.uuid === NO_UUID ? '' : row.uuid,
     host: row.host,
     paths: row.paths.map(withSlash).sort(),
+    home: row.home === '' ? '' : withSlash(row.home),
     claimed: Number(row.claimed) > 0,
   };
 }
@@ -60,20 +65,33 @@ async function identityRow(node: ClickHouseNode): Promise<IdentityRow> {
   } catch (error) {
     if (!(error instanceof ServerError) || ![UNKNOWN_FUNCTION, UNKNOWN_TABLE].includes(error.code)) throw error;
   }
-  const [row] = await node.query<Omit<IdentityRow, 'paths'>>(OLD_IDENTITY);
+  const [row] = await node.query<Omit<IdentityRow, 'paths' | 'home'>>(OLD_IDENTITY);
   const [data] = await node.query<{ path: string }>(queries.SERVER_PATH);
   if (!row || !data) throw new RecoveryError('DRILL_TARGET_UNSAFE', `node ${node.ref.name} does not say who it is`);
-  return { ...row, paths: [data.path.replace(/(metadata|store)\/.*$/, '')] };
+  const home = data.path.replace(/(metadata|store)\/.*$/, '');
+  return { ...row, paths: [home], home };
 }
 
-async function identityOf(node: ClickHouseNode): Promise<ServerIdentity> {
+async function identityOf(cluster: ClusterPorts, name: string, resolve: Resolve): Promise<ServerIdentity> {
+  const node = cluster.node(name);
   const { claimed: _claimed, ...who } = await whoAnswers(node);
   const tcpPort = (await portOf(node, 'tcp_port')) || (await portOf(node, 'tcp_port_secure'));
   // Nothing that could tell it from another server.
   if (who.uuid === '' && tcpPort === '' && who.paths.length === 0)
     throw new RecoveryError('DRILL_TARGET_UNSAFE', `node ${who.node} does not say who it is`, { objects: [who.node] });
-  return { ...who, tcpPort };
+  const { host, port } = cluster.endpoint(name);
+  const reached = await resolve(host);
+  return {
+    ...who,
+    tcpPort,
+    addresses: [...new Set([...reached, ...(await resolve(who.host))])],
+    endpoints: reached.map((address) => `${address} ${port}`),
+    objectDisks: await objectDisksOf(node),
+  };
 }
+
+/** Addresses of a host; none where the worker cannot resolve it. */
+export type Resolve = (host: string) => Promise<string[]>;
 
 async function portOf(node: ClickHouseNode, name: string): Promise<string> {
   try {
@@ -145,13 +163,15 @@ export async function prove(
   source: ClusterPorts,
   target: ClusterPorts,
   names: { source: string; target: string },
+  resolve: Resolve,
 ): Promise<Proof> {
   const refuse = (message: string) => new RecoveryError('DRILL_TARGET_UNSAFE', message);
   const ask = async (cluster: ClusterPorts, other: ClusterPorts, name: string): Promise<ClusterIdentity> => ({
     cluster: name,
-    servers: await inLanes(cluster.topology.nodes, 8, (ref) => identityOf(cluster.node(ref.name))),
+    servers: await inLanes(cluster.topology.nodes, 8, ({ name: node }) => identityOf(cluster, node, resolve)),
     keeper: await viewOf(cluster, other),
     tablePaths: await tablePaths(cluster),
+    ownDisks: cluster.ownDisks,
   });
   const [mine, theirs] = await Promise.all([ask(target, source, names.target), ask(source, target, names.source)]);
   const shared = separation(theirs, mine);

@@ -4,7 +4,7 @@ import type { ServerIdentity } from '../domain/drill-separation.js';
 import { RecoveryError } from '../domain/errors.js';
 import { quote } from '../domain/names.js';
 import type { ClickHouseNode, ClusterPorts, Ports } from '../ports.js';
-import { CLAIM_DATABASE, prove, whoAnswers, type Proof } from './drill-proof.js';
+import { CLAIM_DATABASE, prove, whoAnswers, type Proof, type Resolve } from './drill-proof.js';
 
 /** A proof is this old at most when a statement is sent. In milliseconds. */
 const PROOF_MS = 60_000;
@@ -60,7 +60,7 @@ function createView(ports: Ports, name: string): DrillView {
   if (source.drill?.target !== names.target || !ports.cluster(names.target).scratch)
     throw new RecoveryError('DRILL_NOT_CONFIGURED', `there is no drill of ${names.source} into ${names.target}`);
   const target = ports.cluster(names.target);
-  const guard = new Guard(source, target, names);
+  const guard = new Guard(source, target, names, ports.resolve);
   const shards = new Set(source.topology.nodes.map(({ shard }) => shard));
   const build = (isCleanUp: boolean) =>
     new Map(
@@ -96,7 +96,9 @@ function createView(ports: Ports, name: string): DrillView {
       keeperChroot: target.keeperChroot,
       // Another kind of backup is restored by a program beside production's nodes.
       repositories: source.repositories.filter(({ kind }) => kind === 'native'),
+      endpoint: (node) => target.endpoint(node.slice(`${names.target}/`.length)),
       scratch: true,
+      ownDisks: target.ownDisks,
       drill: null,
       leaveOut: async (backup, { node, macros }) => {
         const { target: servers, rootInProduction, productionPaths } = await guard.fresh();
@@ -113,18 +115,24 @@ function createView(ports: Ports, name: string): DrillView {
 interface KnownHost {
   cluster: string;
   host: string;
+  address: string;
   port: string;
   local: string;
 }
-const KNOWN_HOSTS = `SELECT cluster, host_name AS host, toString(port) AS port, toString(is_local) AS local FROM system.clusters`;
+const KNOWN_HOSTS = `SELECT cluster, host_name AS host, host_address AS address, toString(port) AS port, toString(is_local) AS local FROM system.clusters`;
 
 function foreignHosts(known: KnownHost[], servers: ServerIdentity[]): Map<string, string[]> {
-  const own = new Set(servers.flatMap(({ host, tcpPort }) => (tcpPort === '' ? [] : [`${host}:${tcpPort}`])));
+  const own = new Set(
+    servers.flatMap(({ host, addresses, tcpPort }) =>
+      tcpPort === '' ? [] : [host, ...addresses].map((each) => `${each}:${tcpPort}`),
+    ),
+  );
   const clusters = new Map<string, string[]>();
-  for (const { cluster, host, port, local } of known) {
+  for (const { cluster, host, address, port, local } of known) {
     const foreign = clusters.get(cluster) ?? [];
     clusters.set(cluster, foreign);
-    if (local !== '1' && !own.has(`${host}:${port}`)) foreign.push(`${host}:${port}`);
+    const isOwn = local === '1' || own.has(`${host}:${port}`) || own.has(`${address}:${port}`);
+    if (!isOwn) foreign.push(`${host}:${port}`);
   }
   return clusters;
 }
@@ -138,10 +146,11 @@ class Guard {
     private readonly source: ClusterPorts,
     private readonly target: ClusterPorts,
     private readonly names: { source: string; target: string },
+    private readonly resolve: Resolve,
   ) {}
 
   prove(): Promise<Proof> {
-    const proof = prove(this.source, this.target, this.names);
+    const proof = prove(this.source, this.target, this.names, this.resolve);
     this.proved = { at: performance.now(), proof };
     proof.catch(() => (this.proved = null));
     return proof;
@@ -178,7 +187,9 @@ class Guard {
   }
 }
 
-function isSame(a: Omit<ServerIdentity, 'tcpPort'>, b: Omit<ServerIdentity, 'tcpPort'>): boolean {
+type Told = Pick<ServerIdentity, 'uuid' | 'host' | 'paths'>;
+
+function isSame(a: Told, b: Told): boolean {
   return a.uuid === b.uuid && a.host === b.host && a.paths.join() === b.paths.join();
 }
 

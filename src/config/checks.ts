@@ -28,6 +28,8 @@ export interface ClusterConfig {
   policy: Policy;
   /** Drills may restore into it, and drop all that is in it. */
   scratch: boolean;
+  /** Of a scratch cluster: object storage disks that are no other servers'. */
+  ownDisks: string[];
   drill: DrillConfig | null;
 }
 
@@ -62,6 +64,7 @@ export function parseConfig(value: unknown): Config {
 }
 
 function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>): Omit<ClusterConfig, 'drill'> {
+  if (raw.ownDisks && !raw.scratch) throw invalid(`${field}.ownDisks`, 'is for clusters with `scratch: true`');
   checkKeeper(raw.keeper, `${field}.keeper`);
   checkNodes(raw.nodes, `${field}.nodes`);
   const backups = Object.entries(raw.backups ?? {}).map(([name, backup]): [string, BackupConfig] => {
@@ -83,6 +86,7 @@ function checkCluster(raw: RawCluster, field: string, policies: Partial<Policy>)
     ),
     policy: { ...DEFAULT_POLICY, ...defined(policies), ...defined(raw.policies ?? {}) },
     scratch: raw.scratch ?? false,
+    ownDisks: raw.ownDisks ?? [],
   };
 }
 

@@ -112,6 +112,13 @@ const clusterSchema = z.strictObject({
   cold: coldSchema.describe('the stop-the-world path').optional(),
   policies: policySchema.describe('override the policies at the top').optional(),
   scratch: z.boolean().describe('a target of drills: everything in it is dropped').optional(),
+  ownDisks: z
+    .array(text('as system.disks names it'))
+    .max(100)
+    .describe(
+      'of a scratch cluster: object storage disks that no other server writes to, where the servers cannot tell',
+    )
+    .optional(),
   drill: drillSchema.describe('rehearsals of the recovery of this cluster').optional(),
 });
 

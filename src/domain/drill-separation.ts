@@ -16,6 +16,24 @@ export interface ServerIdentity {
   tcpPort: string;
   /** Folders that tables may be in, each ending in `/`. */
   paths: string[];
+  /** That of them which also holds the file with the UUID; '' where the server does not say. */
+  home: string;
+  /** What its own name, and the host of its URL, resolve to on the worker. */
+  addresses: string[];
+  /** `address:port` that its URL leads to, one for each address. */
+  endpoints: string[];
+  /** Those that tables may be on, and that are written to. */
+  objectDisks: ObjectDisk[];
+}
+
+/** Of `system.disks`, which says neither endpoint nor bucket; other tables do where there was something to write of. */
+export interface ObjectDisk {
+  name: string;
+  /** Such as `s3`; two kinds are two places. */
+  kind: string;
+  /** What all of its keys begin with; null: the server does not tell. */
+  prefix: string | null;
+  bucket: string | null;
 }
 
 /** What a cluster's ZooKeeper looks like from where it stands. */
@@ -36,12 +54,20 @@ export interface ClusterIdentity {
   keeper: KeeperView;
   /** ZooKeeper paths of its replicated tables. */
   tablePaths: string[];
+  /** Object storage disks that recovery.yaml says are no others', since the servers cannot tell. */
+  ownDisks: string[];
 }
 
 /** Null: they are apart. Otherwise what they share, as `DRILL_TARGET_UNSAFE`. */
 export function separation(source: ClusterIdentity, target: ClusterIdentity): Problem | null {
   for (const mine of target.servers)
     for (const other of source.servers) {
+      const endpoint = mine.endpoints.find((each) => other.endpoints.includes(each));
+      if (endpoint !== undefined)
+        return unsafe(
+          `the URLs of node ${mine.node} of ${target.cluster} and of node ${other.node} of ${source.cluster} lead to one address, ${endpoint}`,
+          [mine.node, other.node],
+        );
       if (isSameServer(mine, other))
         return unsafe(
           `node ${mine.node} of ${target.cluster} is the server of node ${other.node} of ${source.cluster}`,
@@ -53,6 +79,12 @@ export function separation(source: ClusterIdentity, target: ClusterIdentity): Pr
           `node ${mine.node} of ${target.cluster} and node ${other.node} of ${source.cluster} keep tables in ${path} of ${mine.host}`,
           [mine.node, other.node],
         );
+      const disks = sharedDisk(mine, other, target.ownDisks);
+      if (disks !== null)
+        return unsafe(
+          `${disks}, of node ${mine.node} of ${target.cluster} and node ${other.node} of ${source.cluster}`,
+          [mine.node, other.node],
+        );
     }
   return keepersApart(source, target);
 }
@@ -60,13 +92,42 @@ export function separation(source: ClusterIdentity, target: ClusterIdentity): Pr
 /** Whether these are one server. A UUID decides where both have one: it is a file in the data folder. */
 export function isSameServer(a: ServerIdentity, b: ServerIdentity): boolean {
   if (a.uuid !== '' && b.uuid !== '') return a.uuid === b.uuid;
-  return a.host === b.host && a.tcpPort !== '' && a.tcpPort === b.tcpPort;
+  return isSameMachine(a, b) && a.tcpPort !== '' && a.tcpPort === b.tcpPort;
+}
+
+/** By its name, or by what that and its URL resolve to: a short name and a full one are one machine. */
+function isSameMachine(a: ServerIdentity, b: ServerIdentity): boolean {
+  return a.host === b.host || a.addresses.some((address) => b.addresses.includes(address));
 }
 
 function sharedPath(a: ServerIdentity, b: ServerIdentity): string | null {
-  if (a.host !== b.host) return null;
+  if (!isSameMachine(a, b)) return null;
+  // Two containers behind one address: two UUIDs in one path are two file systems.
+  if (a.host !== b.host && a.home !== '' && a.home === b.home && a.uuid !== '' && b.uuid !== '') return null;
   const inside = (path: string) => b.paths.some((other) => path.startsWith(other) || other.startsWith(path));
   return a.paths.find(inside) ?? null;
+}
+
+/** Keys that do not begin alike are apart in any bucket; those that do only in two buckets. */
+function sharedDisk(a: ServerIdentity, b: ServerIdentity, own: readonly string[]): string | null {
+  for (const mine of a.objectDisks)
+    for (const other of b.objectDisks) {
+      // One that keeps its objects in a folder is no place that two machines have.
+      if (mine.kind !== other.kind || (mine.kind === 'local' && !isSameMachine(a, b))) continue;
+      const known = mine.prefix !== null && other.prefix !== null;
+      const isNested = known && isBelow(mine.prefix, other.prefix);
+      if (known && !isNested) continue;
+      const buckets = mine.bucket !== null && other.bucket !== null;
+      if (buckets && mine.bucket !== other.bucket) continue;
+      const names = `the disk ${mine.name} and the disk ${other.name}`;
+      if (isNested && buckets) return `${names} are at ${mine.bucket ?? ''}/${mine.prefix ?? ''}`;
+      if (!own.includes(mine.name)) return `nobody can tell ${names} apart, which are both ${mine.kind}`;
+    }
+  return null;
+}
+
+function isBelow(a: string | null, b: string | null): boolean {
+  return a !== null && b !== null && (a.startsWith(b) || b.startsWith(a));
 }
 
 function keepersApart(source: ClusterIdentity, target: ClusterIdentity): Problem | null {

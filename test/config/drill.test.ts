@@ -33,7 +33,7 @@ describe('drills in recovery.yaml', () => {
         objectives: { rtoSeconds: 3_600, rpoSeconds: 86_400 },
       },
     });
-    expect(clusters['scratch']).toMatchObject({ scratch: true, drill: null });
+    expect(clusters['scratch']).toMatchObject({ scratch: true, drill: null, ownDisks: [] });
   });
 
   it.each<[name: string, spoil: (config: ReturnType<typeof example>) => void, field: string, says: RegExp]>([
@@ -48,6 +48,12 @@ describe('drills in recovery.yaml', () => {
       ({ clusters }) => (clusters.prod.drill['target'] = 'toString'),
       'clusters.prod.drill.target',
       /no cluster/,
+    ],
+    [
+      'disks of its own in production',
+      ({ clusters }) => (clusters.prod['ownDisks'] = ['s3']),
+      'clusters.prod.ownDisks',
+      /scratch: true/,
     ],
     ['itself', ({ clusters }) => (clusters.prod.drill['target'] = 'prod'), 'clusters.prod.drill.target', /itself/],
     [

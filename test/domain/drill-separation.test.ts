@@ -4,11 +4,13 @@ import {
   rootSeenBy,
   separation,
   type ClusterIdentity,
+  type ObjectDisk,
   type ServerIdentity,
 } from '../../src/domain/drill-separation.js';
 
 const server = (change: Partial<ServerIdentity> = {}): ServerIdentity => ({
   ...{ node: 'a', uuid: 'u-prod', host: 'ch-a', tcpPort: '9000', paths: ['/var/lib/clickhouse/'] },
+  ...{ home: '', addresses: [], endpoints: [], objectDisks: [] },
   ...change,
 });
 
@@ -22,6 +24,7 @@ function cluster(
     servers: [server],
     keeper: { chroot: '', stamps: [`[2,"${name}"]`], atOtherChroot: null, root: null, ...keeper },
     tablePaths: ['/clickhouse/tables/u/01'],
+    ownDisks: [],
   };
 }
 
@@ -90,6 +93,99 @@ describe('a drill’s target is apart from production', () => {
     expect(separation(source, target)).toMatchObject({
       code: 'DRILL_TARGET_UNSAFE',
       message: expect.stringMatching(says) as string,
+    });
+  });
+
+  describe('by what names resolve to', () => {
+    const at = (change: Partial<ServerIdentity>) => server({ addresses: ['10.0.0.1'], ...change });
+    const from = (change: Partial<ServerIdentity>) => ({
+      ...scratch({ host: 'ch-a.internal', addresses: ['10.0.0.1', '10.9.9.9'], ...change }),
+    });
+    const home = '/var/lib/clickhouse/';
+    it.each<[name: string, source: Partial<ServerIdentity>, target: Partial<ServerIdentity>, says: RegExp | null]>([
+      [
+        'one address and port by two names, whatever answers there',
+        { endpoints: ['10.0.0.1 8123'] },
+        { endpoints: ['10.9.9.9 8123', '10.0.0.1 8123'], paths: ['/x/'] },
+        /lead to one address, 10\.0\.0\.1 8123/,
+      ],
+      [
+        'two ports of one address',
+        { endpoints: ['10.0.0.1 8123'] },
+        { endpoints: ['10.0.0.1 8124'], paths: ['/x/'] },
+        null,
+      ],
+      ['one machine, no UUIDs, one port', { uuid: '' }, { uuid: '', paths: ['/x/'] }, /is the server of node a/],
+      ['one machine, no UUIDs, two ports', { uuid: '' }, { uuid: '', paths: ['/x/'], tcpPort: '9001' }, null],
+      ['a folder of one machine', {}, { paths: [`${home}disk2/`], home: '/s/' }, /keep tables in .*disk2/],
+      ['two containers behind one address: one path, two UUIDs', { home }, { home }, null],
+      ['… of which one has none', { home }, { home, uuid: '', tcpPort: '' }, /keep tables in/],
+      [
+        'a disk beside two data folders',
+        { home, paths: [home, '/d/'] },
+        { home: '/s/', paths: ['/s/', '/d/'] },
+        /in \/d\//,
+      ],
+      ['other addresses', {}, { addresses: ['10.9.9.9'] }, null],
+    ])('%s', (_name, source, target, says) => {
+      const found = separation({ ...prod, servers: [at(source)] }, from(target));
+      if (says === null) expect(found).toBe(null);
+      else expect(found).toMatchObject({ code: 'DRILL_TARGET_UNSAFE', message: expect.stringMatching(says) as string });
+    });
+  });
+
+  describe('by its object storage', () => {
+    const disk = (change: Partial<ObjectDisk> = {}): ObjectDisk => ({
+      ...{ name: 's3', kind: 's3', prefix: 'data/', bucket: 'b' },
+      ...change,
+    });
+    it.each<[name: string, source: ObjectDisk[], target: ObjectDisk[], own: string[], says: RegExp | null]>([
+      [
+        'one bucket and prefix',
+        [disk()],
+        [disk({ name: 'cold' })],
+        [],
+        /the disk cold and the disk s3 are at b\/data\//,
+      ],
+      ['… whatever recovery.yaml says', [disk()], [disk()], ['s3'], /are at b\/data\//],
+      ['a prefix in one of production’s', [disk()], [disk({ prefix: 'data/scratch/' })], [], /are at b\/data\/scratch/],
+      ['a whole bucket', [disk()], [disk({ prefix: '' })], [], /are at b\//],
+      ['another bucket', [disk()], [disk({ bucket: 'scratch' })], [], null],
+      ['another prefix', [disk()], [disk({ prefix: 'scratch/' })], [], null],
+      [
+        'another prefix, in no bucket that anybody knows',
+        [disk({ bucket: null })],
+        [disk({ prefix: 'scratch/' })],
+        [],
+        null,
+      ],
+      [
+        'one prefix, in no bucket that anybody knows',
+        [disk()],
+        [disk({ bucket: null })],
+        [],
+        /nobody can tell .* both s3/,
+      ],
+      ['a server that does not tell', [disk()], [disk({ prefix: null, bucket: null })], [], /nobody can tell/],
+      ['… for which recovery.yaml speaks', [disk()], [disk({ prefix: null, bucket: null })], ['s3'], null],
+      ['… but for another disk', [disk()], [disk({ prefix: null, bucket: null })], ['gcs'], /nobody can tell/],
+      ['two kinds', [disk()], [disk({ kind: 'azure', prefix: null })], [], null],
+      ['none in production', [], [disk({ prefix: null })], [], null],
+      ['none in the target', [disk({ prefix: null })], [], [], null],
+      [
+        'objects in folders of two machines',
+        [disk({ kind: 'local', prefix: null })],
+        [disk({ kind: 'local' })],
+        [],
+        null,
+      ],
+    ])('%s', (_name, source, target, own, says) => {
+      const found = separation(
+        { ...prod, servers: [server({ objectDisks: source })] },
+        { ...scratch({ objectDisks: target }), ownDisks: own },
+      );
+      if (says === null) expect(found).toBe(null);
+      else expect(found).toMatchObject({ code: 'DRILL_TARGET_UNSAFE', message: expect.stringMatching(says) as string });
     });
   });
 
