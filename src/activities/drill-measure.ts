@@ -1,9 +1,12 @@
-import { isLost, MAX_LISTED, type Measured, type TableComparison } from '../domain/drill.js';
+import { isLost, MAX_LISTED, type DrilledBackup, type Measured, type TableComparison } from '../domain/drill.js';
 import type { LeftOut } from '../domain/drill-left-out.js';
+import { compareWithManifest, type FoundRows, type ManifestRows } from '../domain/drill-rows.js';
 import { tableKind } from '../domain/inventory.js';
 import { quote, quoteTable, tableKey, type TableName } from '../domain/names.js';
-import type { NodeRef } from '../domain/topology.js';
-import type { ClickHouseNode, ClusterPorts } from '../ports.js';
+import type { ManifestTable } from '../domain/manifest.js';
+import { shardsOf, type NodeRef } from '../domain/topology.js';
+import type { ClickHouseNode, ClusterPorts, Ports } from '../ports.js';
+import { readManifest } from './inspect-backup.js';
 import { inLanes } from './observe-node.js';
 import type { StepContext } from './runtime.js';
 
@@ -32,13 +35,21 @@ interface Found extends TableName {
   filledSince: number;
 }
 
+export interface MeasureInput {
+  backup: DrilledBackup;
+  leftOut: readonly LeftOut[];
+  /** What the recovery counted in the target; null: not to be compared. */
+  found: readonly FoundRows[] | null;
+}
+
 export async function measureDrill(
+  ports: Ports,
   source: ClusterPorts,
   target: ClusterPorts,
-  takenAt: string,
-  leftOut: readonly LeftOut[],
+  { backup, leftOut, found }: MeasureInput,
   context: StepContext,
 ): Promise<Measured> {
+  const { takenAt } = backup;
   const taken = Date.parse(takenAt);
   const restored = await byShard(target);
   const present = await byShard(source);
@@ -57,9 +68,29 @@ export async function measureDrill(
     rows: all.reduce((sum, { rows }) => sum + (rows ?? 0), 0),
     newestRow: Number.isFinite(taken) ? await newestRow(target, taken, context) : null,
     lacking: lacking.sort(byWeight).slice(0, MAX_LISTED),
-    rowsSince: lacking.reduce((sum, { restoredRows, sourceRows }) => sum + (sourceRows ?? 0) - (restoredRows ?? 0), 0),
+    rowsSince: lacking
+      .filter(({ isLost }) => !isLost)
+      .reduce((sum, { restoredRows, sourceRows }) => sum + (sourceRows ?? 0) - (restoredRows ?? 0), 0),
     tablesLost: lacking.filter(({ isLost }) => isLost).length,
+    manifest: found && (await againstManifest(ports, target, { backup, leftOut, found })),
   };
+}
+
+/** The manifest is read again: what the recovery did not plan is lost too. */
+async function againstManifest(
+  ports: Ports,
+  target: ClusterPorts,
+  { backup, leftOut, found }: MeasureInput & { found: readonly FoundRows[] },
+): Promise<ManifestRows | null> {
+  const repository = target.repositories.find(({ name }) => name === backup.repository);
+  if (repository?.kind !== 'native') return null;
+  const shards: { shard: string; tables: ManifestTable[] }[] = [];
+  for (const [shard, [first]] of shardsOf(target.topology)) {
+    const manifest = first ? await readManifest(ports, target, repository, backup.name, first) : null;
+    if (!manifest) return null;
+    shards.push({ shard, tables: manifest.tables });
+  }
+  return compareWithManifest(shards, found, leftOut);
 }
 
 function byWeight(a: TableComparison, b: TableComparison): number {

@@ -1,9 +1,8 @@
 import type { DrillReport, DrillSettings, DrilledBackup, Measured } from '../domain/drill.js';
 import { drillView, parseDrillView } from '../domain/drill.js';
-import type { LeftOut } from '../domain/drill-left-out.js';
 import { RecoveryError } from '../domain/errors.js';
 import type { NodeRef } from '../domain/topology.js';
-import { measureDrill } from './drill-measure.js';
+import { measureDrill, type MeasureInput } from './drill-measure.js';
 import { claimTarget, cleanTarget } from './drill-target.js';
 import type { DrillPorts } from './drill-view.js';
 import { backupCatalogue, resolveBackup } from './inspect-backup.js';
@@ -79,15 +78,13 @@ export function createDrillActivities(ports: DrillPorts) {
     async measureDrill({
       view,
       takenAt,
+      backup = { repository: '', name: '', takenAt },
       leftOut = [],
-    }: {
-      view: string;
-      takenAt: string;
-      /** Absent from workers of before 0.3. */
-      leftOut?: LeftOut[];
-    }): Promise<Measured> {
+      found = null,
+    }: { view: string; takenAt: string } & Partial<MeasureInput>): Promise<Measured> {
+      // A workflow of an older worker says less.
       return runStep(patience(view), (context) =>
-        measureDrill(sourceOf(view), ports.cluster(view), takenAt, leftOut, context),
+        measureDrill(ports, sourceOf(view), ports.cluster(view), { backup, leftOut, found }, context),
       );
     },
     async cleanDrillTarget({ view, node }: { view: string; node: NodeRef }): Promise<{ cleaned: boolean }> {

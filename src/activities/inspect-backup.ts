@@ -4,6 +4,7 @@ import { MANIFEST_VERSION, type BackupContents, type Manifest, type ManifestTabl
 import { literal, quote, quoteTable, RECOVERY_DATABASE, tableKey } from '../domain/names.js';
 import { createRecoveryDatabase } from '../domain/statements.js';
 import { parseBackupRef } from '../domain/request.js';
+import type { NodeRef } from '../domain/topology.js';
 import { z } from 'zod';
 import {
   ServerError,
@@ -94,10 +95,8 @@ export async function inspectBackup(
   const shard = at.node.shard;
   const node = cluster.node(at.node.name);
   const destination = repository.destination(shard, name);
-  const lines = await readManifestLines(ports, node, repository.manifestDestination(shard, name), name);
-  if (lines) {
-    const manifest = parseManifest(lines, ports.sha256);
-    refuseMismatch(manifest, cluster.topology.cluster, shard, name);
+  const manifest = await readManifest(ports, cluster, repository, name, at.node);
+  if (manifest)
     return {
       evidence: 'manifest',
       repository: repository.name,
@@ -110,7 +109,6 @@ export async function inspectBackup(
       unfinishedMutations: manifest.unfinishedMutations,
       keeperState: manifest.keeperState,
     };
-  }
   const tables: ManifestTable[] = [];
   for (const database of known) {
     const found = await mounted(ports, node, database, destination, (mount) =>
@@ -152,6 +150,22 @@ export async function inspectBackup(
     unfinishedMutations: [],
     keeperState: [],
   };
+}
+
+/** The manifest of one shard, read by one of its nodes; null: the backup has none. */
+export async function readManifest(
+  ports: Ports,
+  cluster: ClusterPorts,
+  repository: NativeRepository,
+  name: string,
+  { name: node, shard }: NodeRef,
+): Promise<Manifest | null> {
+  const destination = repository.manifestDestination(shard, name);
+  const lines = await readManifestLines(ports, cluster.node(node), destination, name);
+  if (!lines) return null;
+  const manifest = parseManifest(lines, ports.sha256);
+  refuseMismatch(manifest, cluster.topology.cluster, shard, name);
+  return manifest;
 }
 
 function refuseMismatch(manifest: Manifest, cluster: string, shard: string, backup: string): void {

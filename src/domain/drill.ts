@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { LeftOut } from './drill-left-out.js';
-import { ERRORS, problem, type Problem } from './errors.js';
+import type { ManifestRows } from './drill-rows.js';
+import { problemsOf } from './drill-problems.js';
+import { ERRORS, type Problem } from './errors.js';
 import { checkName, tableKey, type TableName } from './names.js';
 import { parseBackupRef, parseWith } from './request.js';
 import type { Report, StageName } from './report.js';
@@ -92,9 +94,11 @@ export interface Measured {
   newestRow: string | null;
   /** Only tables that lack something; the first MAX_LISTED. */
   lacking: TableComparison[];
-  /** Of all tables. */
+  /** Of all tables that are not lost. */
   rowsSince: number;
   tablesLost: number;
+  /** What was found against the manifest of the backup; null: it has none, or an older worker measured. */
+  manifest?: ManifestRows | null;
 }
 
 export const MAX_LISTED = 50;
@@ -119,15 +123,26 @@ export interface DrillReport {
   stages: { name: StageName; seconds: number | null }[];
   rpo: { seconds: number; basis: 'newest row' | 'backup'; newestRow: string | null; backupAgeSeconds: number } | null;
   restored: { tables: number; rows: number };
-  /** What the source has by now and the backup has not. */
-  missing: { rows: number; tables: (TableName & { shard: string; rows: number | null; why: string })[] };
-  /** What of the backup was not made in the target, since it would reach outside or act by itself. Absent before 0.3. */
+  /** What the backup has, or should have had, and the target has not: a failure. Absent in older reports. */
+  lost?: { rows: number; tables: LackingTable[] };
+  /** What the source has got since the backup. */
+  missing: { rows: number; tables: LackingTable[] };
+  /** Restored tables whose rows were compared with nothing. Absent in older reports. */
+  uncounted?: (TableName & { shard: string; why: string })[];
+  /** What of the backup was not made in the target, since it would reach outside or act by itself. Absent in older reports. */
   leftOut?: LeftOut[];
   /** Null: nothing was there to be cleaned up. */
   cleanedUp: boolean | null;
   warnings: string[];
   startedAt: string;
   finishedAt: string;
+}
+
+/** `rows`: how many; null: it has none of its own, or nobody knows. */
+export interface LackingTable extends TableName {
+  shard: string;
+  rows: number | null;
+  why: string;
 }
 
 export interface DrillFacts {
@@ -176,22 +191,36 @@ export function buildDrillReport(facts: DrillFacts): DrillReport {
     })),
     rpo,
     restored: { tables: measured?.tables ?? 0, rows: measured?.rows ?? 0 },
+    lost: lostIn(measured),
     missing: {
       rows: measured?.rowsSince ?? 0,
-      tables: (measured?.lacking ?? []).map((each) => ({
-        database: each.database,
-        table: each.table,
-        shard: each.shard,
-        rows: each.sourceRows === null ? null : Math.max(0, each.sourceRows - (each.restoredRows ?? 0)),
-        why: whyLacking(each),
-      })),
+      tables: (measured?.lacking ?? []).filter((each) => !each.isLost).map(lackingTable),
     },
+    uncounted: measured?.manifest?.uncounted ?? [],
     leftOut: recovery?.leftOut ?? [],
     cleanedUp: facts.cleanedUp,
     warnings: recovery?.warnings.slice(0, MAX_LISTED) ?? [],
     startedAt: new Date(facts.startedAt).toISOString(),
     finishedAt: new Date(facts.finishedAt).toISOString(),
   };
+}
+
+/** What the manifest has first: of that it is known how much it is. */
+function lostIn(measured: Measured | null): { rows: number; tables: LackingTable[] } {
+  const { lost = [], rowsLost = 0 } = measured?.manifest ?? {};
+  const older = (measured?.lacking ?? []).filter((each) => each.isLost).map(lackingTable);
+  const known = new Set(lost.map((each) => `${each.shard}/${tableKey(each)}`));
+  const more = older.filter((each) => !known.has(`${each.shard}/${tableKey(each)}`));
+  return {
+    rows: rowsLost + more.reduce((sum, { rows }) => sum + (rows ?? 0), 0),
+    tables: [...lost.map((each) => ({ ...each, why: "in the backup's manifest, and not restored" })), ...more],
+  };
+}
+
+function lackingTable(each: TableComparison): LackingTable {
+  const { database, table, shard, sourceRows, restoredRows } = each;
+  const rows = sourceRows === null ? null : Math.max(0, sourceRows - (restoredRows ?? 0));
+  return { database, table, shard, rows, why: whyLacking(each) };
 }
 
 function whyLacking({ isLost: lost, restoredRows }: TableComparison): string {
@@ -217,72 +246,6 @@ function rpoOf({ backup, measured, startedAt }: DrillFacts): DrillReport['rpo'] 
     newestRow: measured.newestRow,
     backupAgeSeconds: ageOf(takenAt),
   };
-}
-
-function problemsOf(facts: DrillFacts, rpo: DrillReport['rpo']): Problem[] {
-  const { recovery, measured, settings } = facts;
-  if (facts.problem) return [facts.problem];
-  if (facts.aborted) return [problem('REJECTED', 'the drill was cancelled')];
-  if (!recovery || !settings) return [problem('INTERNAL', 'the drill ended without a recovery')];
-  if (recovery.outcome === 'nothing-to-do')
-    return [problem('DRILL_NO_DATA', 'the backup holds nothing that could be restored')];
-  if (recovery.outcome !== 'succeeded')
-    return [recovery.problem ?? problem('INTERNAL', `the recovery into the target ended ${recovery.outcome}`)];
-  if (!measured) return [problem('DRILL_UNVERIFIED', 'what was restored was not measured')];
-  return [
-    ...(measured.rows === 0 ? [problem('DRILL_NO_DATA', `${measured.tables} tables were restored, and no row`)] : []),
-    ...unverified(recovery, rpo),
-    ...lost(measured),
-    ...missed(recovery, rpo, settings.objectives),
-  ];
-}
-
-/** Restored parts have to be those that the manifest or the backup lists: its checksums alone do not tell what is not there. */
-function unverified(recovery: Report, rpo: DrillReport['rpo']): Problem[] {
-  if (rpo === null)
-    return [problem('DRILL_UNVERIFIED', 'the backup has no manifest: nobody knows its age and its rows')];
-  const bare = recovery.tables.filter(
-    ({ action, evidence }) => action === 'restore-from-backup' && !evidence.startsWith('part hashes of the '),
-  );
-  if (bare.length === 0) return [];
-  return [
-    problem('DRILL_UNVERIFIED', `${bare.length} tables were compared with nothing`, {
-      objects: bare.slice(0, 20).map(tableKey),
-    }),
-  ];
-}
-
-function lost({ lacking, tablesLost }: Measured): Problem[] {
-  if (tablesLost === 0) return [];
-  const names = lacking.filter(({ isLost }) => isLost);
-  return [
-    problem(
-      'DRILL_DATA_MISSING',
-      `${tablesLost === 1 ? '1 table is' : `${tablesLost} tables are`} older than the backup and not in it: ${names.slice(0, 3).map(tableKey).join(', ')}`,
-      {
-        objects: names.slice(0, 20).map((each) => `${tableKey(each)} @ ${each.shard}`),
-      },
-    ),
-  ];
-}
-
-function missed(recovery: Report, rpo: DrillReport['rpo'], objectives: Objectives): Problem[] {
-  const problems: Problem[] = [];
-  if (recovery.rtoSeconds > objectives.rtoSeconds)
-    problems.push(
-      problem(
-        'DRILL_RTO_MISSED',
-        `the recovery took ${recovery.rtoSeconds} s, the objective is ${objectives.rtoSeconds} s`,
-      ),
-    );
-  if (rpo && rpo.seconds > objectives.rpoSeconds)
-    problems.push(
-      problem(
-        'DRILL_RPO_MISSED',
-        `the ${rpo.basis} is ${rpo.seconds} s old, the objective is ${objectives.rpoSeconds} s`,
-      ),
-    );
-  return problems;
 }
 
 /** Whether somebody has to decide first (3), or it did not work (1). */

@@ -233,7 +233,7 @@ export const ERRORS = {
   // drills: what was found out
   DRILL_NO_DATA: failure('the drill restored no row', 'take a backup, and look at what it holds'),
   DRILL_DATA_MISSING: failure(
-    'the backup lacks tables that were there before it was taken',
+    'tables or rows that the drill should have restored are not there',
     'look at what the backup job leaves out',
   ),
   DRILL_UNVERIFIED: failure(

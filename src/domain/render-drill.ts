@@ -1,4 +1,4 @@
-import type { DrillReport } from './drill.js';
+import type { DrillReport, LackingTable } from './drill.js';
 import { duration } from './drill-history.js';
 import { printable } from './render-plan.js';
 import { cell as markdownCell } from './render-progress.js';
@@ -22,6 +22,7 @@ export function drillToMarkdown(report: DrillReport): string {
         ? `- backup: ${cell(`${backup.repository}/${backup.name}`)}, taken ${backup.takenAt || 'nobody knows when'}`
         : '',
       `- restored into ${cell(report.target)}: ${restored.tables} tables, ${restored.rows.toLocaleString('en-US')} rows`,
+      report.lost ? `- lost: ${report.lost.rows.toLocaleString('en-US')} rows` : '',
       `- missing since the backup: ${missing.rows.toLocaleString('en-US')} rows`,
       `- target ${report.cleanedUp === null ? 'was not touched' : report.cleanedUp ? 'cleaned up' : '**NOT CLEANED UP**'}`,
       `- ${report.startedAt} to ${report.finishedAt}, drill ${cell(report.drillId)}`,
@@ -32,14 +33,11 @@ export function drillToMarkdown(report: DrillReport): string {
       ['stage', 'took'],
       report.stages.map(({ name, seconds }) => [name, duration(seconds)]),
     ),
+    table(['lost', 'shard', 'rows', 'why'], (report.lost?.tables ?? []).map(lackingRow)),
+    table(['since the backup', 'shard', 'rows', 'why'], missing.tables.map(lackingRow)),
     table(
-      ['lacks', 'shard', 'rows', 'why'],
-      missing.tables.map((each) => [
-        cell(`${each.database}.${each.table}`),
-        cell(each.shard),
-        each.rows === null ? '–' : each.rows.toLocaleString('en-US'),
-        each.why,
-      ]),
+      ['not counted', 'shard', 'why'],
+      (report.uncounted ?? []).map((each) => [cell(`${each.database}.${each.table}`), cell(each.shard), each.why]),
     ),
     table(
       ['left out', 'shard', 'why'],
@@ -48,6 +46,10 @@ export function drillToMarkdown(report: DrillReport): string {
     report.warnings.map((warning) => `- warning: ${cell(warning)}`).join('\n'),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
+}
+
+function lackingRow({ database, table: name, shard, rows, why }: LackingTable): string[] {
+  return [cell(`${database}.${name}`), cell(shard), rows === null ? '–' : rows.toLocaleString('en-US'), why];
 }
 
 function table(head: string[], rows: string[][]): string {

@@ -24,6 +24,7 @@ import {
   type DrillSettings,
   type Measured,
 } from '../domain/drill.js';
+import { foundRows } from '../domain/drill-rows.js';
 import { problem, type Problem } from '../domain/errors.js';
 import { drillToMarkdown } from '../domain/render-drill.js';
 import type { Report } from '../domain/report.js';
@@ -120,8 +121,10 @@ class Drill {
     await this.recover(found, target.view, watching);
     if (this.problem || this.skipped || this.recovery?.outcome !== 'succeeded') return;
     this.say('measuring what was restored');
-    const { leftOut } = this.recovery;
-    this.measured = await steps.measureDrill({ view: target.view, takenAt: this.backup.takenAt, leftOut });
+    const { backup, recovery } = this;
+    const { leftOut, tables } = recovery;
+    const { takenAt } = backup;
+    this.measured = await steps.measureDrill({ view: target.view, takenAt, backup, leftOut, found: foundRows(tables) });
   }
 
   private stepAside(recovery: string): void {

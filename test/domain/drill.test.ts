@@ -11,6 +11,7 @@ import {
   type Measured,
 } from '../../src/domain/drill.js';
 import { drillLines, drillListText, duration } from '../../src/domain/drill-history.js';
+import type { ManifestRows } from '../../src/domain/drill-rows.js';
 import { problem } from '../../src/domain/errors.js';
 import { drillToMarkdown } from '../../src/domain/render-drill.js';
 import type { Report } from '../../src/domain/report.js';
@@ -42,6 +43,12 @@ const recovery = (change: Partial<Report> = {}): Report => ({
 
 const measured = (change: Partial<Measured> = {}): Measured => ({
   ...{ tables: 2, rows: 10, newestRow: '2026-11-24T11:59:00Z', lacking: [], rowsSince: 0, tablesLost: 0 },
+  manifest: compared(),
+  ...change,
+});
+
+const compared = (change: Partial<ManifestRows> = {}): ManifestRows => ({
+  ...{ counted: 2, rowsLost: 0, tablesLost: 0, lost: [], extra: [], uncounted: [] },
   ...change,
 });
 
@@ -73,6 +80,7 @@ const outcome = (change: Partial<DrillFacts>) => {
   return [report.outcome, ...report.problems.map(({ code }) => code)];
 };
 
+const NAME = { database: 'db', table: 't', shard: '01' };
 const table = { database: 'db', table: 't', shard: '01', restoredRows: null, sourceRows: 5, isLost: true };
 
 describe('how a drill ended', () => {
@@ -135,6 +143,27 @@ describe('how a drill ended', () => {
       { measured: measured({ lacking: [table], tablesLost: 1 }) },
       ['DRILL_DATA_MISSING'],
     ],
+    [
+      'rows of the manifest that were not restored',
+      { measured: measured({ manifest: compared({ rowsLost: 3, tablesLost: 1, lost: [{ ...NAME, rows: 3 }] }) }) },
+      ['DRILL_DATA_MISSING'],
+    ],
+    [
+      'a view of the manifest that was not restored',
+      { measured: measured({ manifest: compared({ tablesLost: 1, lost: [{ ...NAME, rows: null }] }) }) },
+      ['DRILL_DATA_MISSING'],
+    ],
+    [
+      'rows that the manifest has not',
+      { measured: measured({ manifest: compared({ extra: [NAME] }) }) },
+      ['DRILL_UNVERIFIED'],
+    ],
+    [
+      'rows that nobody counted, of all tables',
+      { measured: measured({ manifest: compared({ counted: 0, uncounted: [{ ...NAME, why: 'x' }] }) }) },
+      ['DRILL_UNVERIFIED'],
+    ],
+    ['nothing was compared with the manifest', { measured: measured({ manifest: null }) }, ['DRILL_UNVERIFIED']],
     ['slow', { recovery: recovery({ rtoSeconds: 60.1 }) }, ['DRILL_RTO_MISSED']],
     ['old', { measured: measured({ newestRow: '2026-11-24T10:59:59Z' }) }, ['DRILL_RPO_MISSED']],
     [
@@ -186,6 +215,44 @@ describe('how a drill ended', () => {
         ],
       },
     ]);
+  });
+
+  it('what is lost is told apart from what came since, each once', () => {
+    const lacking = [
+      table,
+      { ...table, table: 'older' },
+      { ...table, table: 'grown', restoredRows: 7, sourceRows: 9, isLost: false },
+    ];
+    const manifest = compared({ rowsLost: 4, tablesLost: 1, lost: [{ ...NAME, rows: 4 }] });
+    const { lost, missing, problems } = buildDrillReport(
+      facts({ measured: measured({ lacking, rowsSince: 2, tablesLost: 2, manifest }) }),
+    );
+    expect(lost).toEqual({
+      rows: 9,
+      tables: [
+        { ...NAME, rows: 4, why: "in the backup's manifest, and not restored" },
+        { ...NAME, table: 'older', rows: 5, why: 'older than the backup, and not in it' },
+      ],
+    });
+    expect(missing).toEqual({ rows: 2, tables: [{ ...NAME, table: 'grown', rows: 2, why: 'rows since the backup' }] });
+    expect(problems.map(({ message }) => message)).toEqual([
+      "4 rows of 1 table that the backup's manifest has were not restored: db.t",
+      '2 tables are older than the backup and not in it: db.t, db.older',
+    ]);
+  });
+
+  it('a table that nobody counted is named, and no failure beside others that were', () => {
+    const manifest = compared({ uncounted: [{ ...NAME, why: 'nobody counted what was restored' }] });
+    const report = buildDrillReport(facts({ measured: measured({ manifest }) }));
+    expect([report.outcome, report.uncounted]).toEqual(['passed', manifest.uncounted]);
+    expect(drillToMarkdown(report)).toContain('| db.t | 01 | nobody counted what was restored |');
+  });
+
+  it('what was left out is named, and is no failure', () => {
+    const leftOut = [{ ...NAME, why: 'the engine Kafka consumes by itself' }];
+    const report = buildDrillReport(facts({ recovery: recovery({ leftOut }) }));
+    expect([report.outcome, report.leftOut, report.lost]).toEqual(['passed', leftOut, { rows: 0, tables: [] }]);
+    expect(drillToMarkdown(report)).toContain('| db.t | 01 | the engine Kafka consumes by itself |');
   });
 
   it('skipped and aborted are neither good nor failed', () => {

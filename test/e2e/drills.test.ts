@@ -195,6 +195,8 @@ describe('drills, with real engines', () => {
       backup: { repository: REPOSITORY, name: 'b1' },
       rpo: { basis: 'newest row', newestRow: '2026-05-10T12:13:20.000Z' },
       missing: { rows: 0, tables: [] },
+      lost: { rows: 0, tables: [] },
+      leftOut: [],
       cleanedUp: true,
     });
     expect(report.rtoSeconds).toBeGreaterThan(0);
@@ -226,7 +228,8 @@ describe('drills, with real engines', () => {
       ['DRILL_DATA_MISSING', 'DRILL_RTO_MISSED', 'DRILL_RPO_MISSED'],
     ]);
     expect(report!.problems[0]?.objects).toEqual(['shop.local @ 01']);
-    expect(report!.missing).toMatchObject({ rows: 100, tables: [{ table: 'local', shard: '01', rows: 100 }] });
+    expect(report!.lost).toMatchObject({ rows: 100, tables: [{ table: 'local', shard: '01', rows: 100 }] });
+    expect(report!.missing).toEqual({ rows: 0, tables: [] });
     expect(await run('list')).toMatch(
       /^schedule: PAUSED: .*shop\.local[^]*\nlast good drill: .* ago\n.* {2}failed .*DRILL_DATA_MISSING/,
     );
@@ -355,6 +358,17 @@ describe('drills, with real engines', () => {
     expect(aliases.flatMap(({ statements }) => statements).filter((sql) => !/^\s*SELECT\b/.test(sql))).toEqual([]);
     await expectNoTrace();
     await Promise.all(aliases.map((proxy) => proxy.stop()));
+  });
+
+  it('a target that has production’s address by another name: refused', async () => {
+    const urls = production.map(({ url }) => url.replace('127.0.0.1', 'localhost'));
+    await configure(GENEROUS, { chroot: '/elsewhere', urls });
+    const { report } = await drill();
+    expect([codes(report), report.problems[0]?.message]).toEqual([
+      ['DRILL_TARGET_UNSAFE'],
+      expect.stringMatching(/lead to one address, 127\.0\.0\.1 /),
+    ]);
+    await expectNoTrace();
   });
 
   it('a target in another chroot than the configuration says: refused before anything is restored', async () => {

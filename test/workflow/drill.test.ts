@@ -22,6 +22,7 @@ const YEARS = 315_360_000;
 
 const measured = (change: Partial<Measured> = {}): Measured => ({
   ...{ tables: 1, rows: 10, newestRow: null, lacking: [], rowsSince: 0, tablesLost: 0 },
+  manifest: { counted: 1, rowsLost: 0, tablesLost: 0, lost: [], extra: [], uncounted: [] },
   ...change,
 });
 
@@ -191,6 +192,21 @@ describe('recoveryDrill', () => {
       expect(calls.filter((call) => call.startsWith('cleanDrillTarget')).sort()).toEqual(claimed ? CLEANED : []);
     },
   );
+
+  it('what the recovery counted and what it left out go into the measuring, and into the report', async () => {
+    const leftOut = [{ database: 'db', table: 'queue', shard: '01', why: 'the engine Kafka consumes by itself' }];
+    let asked: unknown;
+    const { report } = await play({
+      plans: [planOf([table('a')], { leftOut })],
+      drill: { measureDrill: async (input) => ((asked = input), measured()) },
+    });
+    expect(asked).toMatchObject({
+      backup: { repository: 'local', name: 'b1' },
+      leftOut,
+      found: [{ database: 'db', table: 'a', shard: '01', rows: 10 }],
+    });
+    expect([report.outcome, report.leftOut]).toEqual(['passed', leftOut]);
+  });
 
   it('a recovery on the source: steps aside, touches nothing, and does not fail', async () => {
     const { report, failed, calls } = await play({ drill: { findRecovery: async () => 'recover-prod-1' } });
