@@ -1,11 +1,19 @@
 import { fileURLToPath } from 'node:url';
 import { SimplePlugin } from '@temporalio/plugin';
-import type { ActivityInterceptorsFactory, ReplayWorkerOptions, Worker, WorkerOptions } from '@temporalio/worker';
+import {
+  Runtime,
+  type ActivityInterceptorsFactory,
+  type ReplayWorkerOptions,
+  type Worker,
+  type WorkerOptions,
+} from '@temporalio/worker';
 import { createAllActivities } from './activities/all.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Config } from './config/checks.js';
 import { RecoveryError } from './domain/errors.js';
 import { observeActivities, withActivityIds, workerMetrics } from './observability/activities.js';
+import { watchDrills } from './observability/drill-gauges.js';
+import { drillSource, type DrillSource } from './observability/drills.js';
 import type { Ports } from './ports.js';
 
 export interface ClickHouseRecoveryPluginOptions {
@@ -26,7 +34,8 @@ const SILENT: Ports['log'] = { info: () => undefined, warn: () => undefined };
  * Adds recoveries of ClickHouse clusters to a worker of yours: `plugins: [new ClickHouseRecoveryPlugin({ config })]`, on
  * the worker or on its connection, or on both.
  *
- * It brings the activities and what observes them. A worker has one module of workflows, which stays yours: say
+ * It brings the activities and what observes them: metrics, those of drills too, go where the `Runtime` of the host sends
+ * its own, so that has to be installed with metrics, and `histogramBucketOverrides`, before the first worker or connection. A worker has one module of workflows, which stays yours: say
  * `export * from 'temporal-clickhouse-recovery/workflows'` in it. Only a worker without any gets ours. Data converters
  * are yours too: inputs and results are plain JSON, and secrets are in none of them.
  *
@@ -37,7 +46,11 @@ export class ClickHouseRecoveryPlugin extends SimplePlugin {
   private readonly ports: ClosablePorts;
   private readonly activities: ReturnType<typeof createAllActivities>;
   private readonly interceptor: ActivityInterceptorsFactory;
+  private readonly drills: DrillSource;
+  private readonly log: Ports['log'];
   private readonly running = new Set<Worker>();
+  /** One for all workers: two would set the same gauges. */
+  private drillGauges: { stop(): void } | null = null;
 
   constructor({ config, log = SILENT, searchAttributes = false }: ClickHouseRecoveryPluginOptions) {
     const ports = createPorts(config, { log: withActivityIds(log), searchAttributes });
@@ -47,6 +60,8 @@ export class ClickHouseRecoveryPlugin extends SimplePlugin {
     this.ports = ports;
     this.activities = activities;
     this.interceptor = interceptor;
+    this.drills = drillSource(ports.drills, config.clusters);
+    this.log = log;
   }
 
   override configureWorker(options: WorkerOptions): WorkerOptions {
@@ -66,11 +81,16 @@ export class ClickHouseRecoveryPlugin extends SimplePlugin {
     this.mustOwn((name) => worker.options.activities.get(name), 'another plugin');
     this.running.add(worker);
     workerMetrics().begin(this.ports.clusterNames());
+    this.drillGauges ??= watchDrills(Runtime.instance().metricMeter, this.drills, { log: this.log });
     try {
       await super.runWorker(worker, next);
     } finally {
       this.running.delete(worker);
-      if (this.running.size === 0) await this.ports.close();
+      if (this.running.size === 0) {
+        this.drillGauges?.stop();
+        this.drillGauges = null;
+        await this.ports.close();
+      }
     }
   }
 

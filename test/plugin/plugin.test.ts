@@ -3,16 +3,19 @@ import { SimplePlugin } from '@temporalio/plugin';
 import { Runtime, type Worker, type WorkerOptions } from '@temporalio/worker';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/checks.js';
+import { createDrillStore } from '../../src/adapters/reports/drill-store.js';
+import { fileDocuments } from '../../src/adapters/reports/file-documents.js';
+import type { DrillReport } from '../../src/domain/drill.js';
+import { histogramBucketOverrides } from '../../src/index.js';
 import { ClickHouseRecoveryPlugin } from '../../src/plugin.js';
+import { freePorts, scratchDir, waitFor } from '../support/processes.js';
+import { valueOf } from '../support/prometheus.js';
 
-const config = parseConfig({
-  clusters: {
-    prod: {
-      keeper: { hosts: ['127.0.0.1:1'] },
-      nodes: [{ name: 'a', shard: '01', replica: 'r1', url: 'http://127.0.0.1:2' }],
-    },
-  },
-});
+const raw = {
+  keeper: { hosts: ['127.0.0.1:1'] },
+  nodes: [{ name: 'a', shard: '01', replica: 'r1', url: 'http://127.0.0.1:2' }],
+};
+const config = parseConfig({ clusters: { prod: raw } });
 const newPlugin = () => new ClickHouseRecoveryPlugin({ config });
 const hello = async () => 'hello';
 const host: WorkerOptions = { taskQueue: 'q', workflowsPath: '/theirs.js', activities: { hello } };
@@ -21,8 +24,12 @@ const host: WorkerOptions = { taskQueue: 'q', workflowsPath: '/theirs.js', activ
 const workerOf = ({ activities }: WorkerOptions) =>
   ({ options: { activities: new Map(Object.entries(activities ?? {})) } }) as unknown as Worker;
 
-beforeAll(() => {
-  Runtime.install({});
+let metrics: string;
+beforeAll(async () => {
+  const [port] = await freePorts(1);
+  metrics = `http://127.0.0.1:${port}/metrics`;
+  const prometheus = { bindAddress: `127.0.0.1:${port}`, histogramBucketOverrides };
+  Runtime.install({ telemetryOptions: { metrics: { prometheus } } });
 });
 
 describe('a worker with the plugin', () => {
@@ -70,6 +77,49 @@ describe('a worker with the plugin', () => {
     const running = plugin.runWorker(workerOf(options), async () => void (ran = true));
     await expect(running).rejects.toMatchObject({ code: 'ACTIVITY_NAME_TAKEN', details: { objects: ['liftFence'] } });
     expect(ran).toBe(false);
+  });
+
+  it('has the metrics of recoveries and of drills where its own are, in every run', async () => {
+    const dir = scratchDir('plugin');
+    const cluster = (more: object) => ({ ...raw, ...more });
+    const drilled = parseConfig({
+      reports: { dir: dir.path },
+      clusters: {
+        prod: cluster({
+          backups: { nightly: { kind: 'native', to: "Disk('b', '{shard}/{name}')" } },
+          drill: { target: 'scratch', objectives: { rtoSeconds: 60, rpoSeconds: 60 } },
+        }),
+        scratch: cluster({
+          keeper: { hosts: ['127.0.0.1:3'] },
+          nodes: [{ ...raw.nodes[0], url: 'http://127.0.0.1:4' }],
+          scratch: true,
+        }),
+      },
+    });
+    const plugin = new ClickHouseRecoveryPlugin({ config: drilled });
+    const worker = workerOf(plugin.configureWorker(host));
+    const gauge = async (name: string) =>
+      valueOf(await (await fetch(metrics)).text(), `ch_recover_drill_${name}`, { cluster: 'prod' });
+    const until = (name: string, value: number) =>
+      plugin.runWorker(worker, () =>
+        waitFor(async () => (await gauge(name)) === value, { what: `${name} ${value}`, deadlineMs: 10_000 }).then(
+          () => undefined,
+        ),
+      );
+    await until('last_success_timestamp_seconds', 0);
+    const text = await (await fetch(metrics)).text();
+    expect(valueOf(text, 'ch_recover_recoveries_ended_total', { cluster: 'prod', outcome: 'failed' })).toBe(0);
+    const passed = { cluster: 'prod', target: 'scratch', drillId: 'd', outcome: 'passed', problems: [] };
+    await createDrillStore(fileDocuments(dir.path)).save({
+      ...passed,
+      ...{ startedAt: '2026-11-24T10:00:00.000Z', finishedAt: '2026-11-24T10:01:00.000Z', rtoSeconds: 42 },
+      ...{ rpo: { seconds: 7, basis: 'backup', newestRow: null, backupAgeSeconds: 7 }, stages: [], warnings: [] },
+      ...{ restored: { tables: 1, rows: 1 }, missing: { rows: 0, tables: [] }, backup: null, objectives: null },
+    } as unknown as DrillReport);
+    await until('rto_seconds', 42);
+    expect(await gauge('rpo_seconds')).toBe(7);
+    expect(await gauge('last_success_timestamp_seconds')).toBe(Date.parse('2026-11-24T10:01:00.000Z') / 1000);
+    dir.remove();
   });
 
   it('runs once, and the next one too', async () => {
