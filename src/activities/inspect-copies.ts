@@ -21,7 +21,7 @@ export async function inspectCopies(
   if (!packed)
     throw new RecoveryError(
       'INPUT_INVALID',
-      `${repository} holds cold copies, which their agents read: \`ch-recover start\` makes the plan, and waits for its approval`,
+      `${repository} holds cold copies, which their agents read: \`ch-recover start\` makes the plan and waits for its approval, \`ch-recover status ID --plan\` prints it`,
       { field: 'backup' },
     );
   const { cluster: name, nodes } = cluster.topology;

@@ -2,9 +2,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ColdReport } from '../../../src/domain/cold.js';
 import { problem, RecoveryError, type Problem } from '../../../src/domain/errors.js';
 import type { Progress } from '../../../src/domain/messages.js';
 import type { Plan } from '../../../src/domain/plan.js';
+import { planToText } from '../../../src/domain/render-plan.js';
 import type { Outcome, Report } from '../../../src/domain/report.js';
 import { createProgram } from '../../../src/interfaces/cli/program.js';
 import type { DirectActions } from '../../../src/service/direct.js';
@@ -317,7 +319,40 @@ describe('status', () => {
   });
 });
 
+describe('cold status', () => {
+  const report = {
+    ...{ schemaVersion: 1, id: 'c-1', kind: 'backup', cluster: 'prod', generation: 'g1', outcome: 'succeeded' },
+    ...{ plan: { hash: HASH, approvedBy: '' }, steps: [], hosts: [], downtimeSeconds: 9, clusterUp: true },
+    ...{ rolledBack: false, instead: null, warnings: [], problem: null, startedAt: '', finishedAt: '' },
+  } as ColdReport;
+  const forgotten = async () => Promise.reject(new RecoveryError('WORKFLOW_UNKNOWN', 'there is no such recovery: c-1'));
+
+  it('reads the report store where Temporal has forgotten the run', async () => {
+    const direct = { coldReport: async () => report };
+    const { stdout, exitCode } = await run(['cold', 'status', 'c-1'], { service: { coldProgress: forgotten }, direct });
+    expect(stdout).toContain('phase closed\ncold backup of prod: succeeded\ncopy g1\n');
+    expect(exitCode).toBe(0);
+  });
+
+  it('says that it does not know the run, where nothing is stored or the store is away', async () => {
+    for (const coldReport of [async () => null, async () => Promise.reject(new Error('away'))]) {
+      const { stdout, exitCode } = await run(['cold', 'status', 'c-1', '--json'], {
+        ...{ service: { coldProgress: forgotten }, direct: { coldReport } },
+      });
+      expect(errorIn(stdout).code).toBe('WORKFLOW_UNKNOWN');
+      expect(exitCode).toBe(2);
+    }
+  });
+});
+
 describe('the other commands', () => {
+  it('status prints the plan that waits', async () => {
+    const { stdout } = await run(['status', 'r-1', '--plan'], { service: { plan: async () => emptyPlan } });
+    expect(stdout).toBe(planToText(emptyPlan));
+    const none = await run(['status', 'r-1', '--plan', '--json'], { service: { plan: async () => null } });
+    expect(errorIn(none.stdout).code).toBe('NOT_YET');
+  });
+
   it('approve takes the hash either way', async () => {
     vi.stubEnv('USER', 'ann');
     const approve = vi.fn(async () => 'approved by ann');
