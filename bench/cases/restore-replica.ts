@@ -102,7 +102,7 @@ export function figuresOf(run: ProductRun, tables: number): Row['figures'] {
   };
 }
 
-function stageSeconds({ startedAt, finishedAt }: StageReport): number | null {
+export function stageSeconds({ startedAt, finishedAt }: StageReport): number | null {
   return startedAt === null || finishedAt === null ? null : (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
 }
 

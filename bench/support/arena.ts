@@ -18,6 +18,8 @@ export interface Arena {
   lanes: number;
   /** Every node with these tables, read-only, and ZooKeeper without anything. */
   reset(tables: TablesOptions): Promise<void>;
+  /** Every node and ZooKeeper without anything; backups stay. */
+  empty(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -66,6 +68,11 @@ export async function startArena({ policies = {}, ...options }: ArenaOptions): P
       if (!existsSync(join(options.dir, 'kept', key))) await fill(key, tables);
       await wipe();
       for (const { name, dataDir } of rig.cluster.nodes) copy(kept(key, name), dataDir);
+      execFileSync('sync', ['-f', options.dir]);
+      await start();
+    },
+    empty: async () => {
+      await wipe();
       execFileSync('sync', ['-f', options.dir]);
       await start();
     },
