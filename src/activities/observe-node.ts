@@ -1,8 +1,8 @@
 import { definitionOf } from '../domain/clickhouse-backup.js';
 import { absentKeeper } from '../domain/planner.js';
 import {
+  comparePartLists,
   missingParts,
-  partsAgree,
   NO_PARTS,
   tableKind,
   type Capabilities,
@@ -102,6 +102,7 @@ const LEFT_OUT = {
   partitions: 0,
   detachedParts: 0,
   attachingParts: 0,
+  putAside: 0,
   sessionExpired: false,
   unsupported: '',
 };
@@ -165,9 +166,12 @@ async function observeTables(
     }>(reads.PART_DIGESTS, { params }),
   );
   const detached = byTable(
-    await node.query<{ database: string; table: string; plain: string; attaching: string }>(reads.DETACHED_PARTS, {
-      params,
-    }),
+    await node.query<{ database: string; table: string; plain: string; attaching: string; aside: string[] }>(
+      reads.DETACHED_PARTS,
+      {
+        params,
+      },
+    ),
   );
   const replicas = byTable(await node.query<ReplicaRow>(queries.REPLICAS, { params }));
   const nameHashes = byTable(await node.query<NameHash & TableName>(queries.PART_NAME_HASHES, { params }));
@@ -188,6 +192,7 @@ async function observeTables(
       partitions: Number(digests.get(key)?.partitions ?? 0),
       detachedParts: Number(left?.plain ?? 0),
       attachingParts: Number(left?.attaching ?? 0),
+      putAside: await uncovered(left?.aside ?? [], () => partNames(node, definition)),
       readonly: Number(replica?.readonly ?? 0) === 1,
       sessionExpired: Number(replica?.sessionExpired ?? 0) === 1,
       unsupported: unsupported(definition, replicatedDatabases),
@@ -228,6 +233,13 @@ async function partNames(node: ClickHouseNode, name: { database: string; table: 
   return rows.map((row) => row.name);
 }
 
+/** Of parts with a prefix such as `ignored_`: how many no active part covers. */
+async function uncovered(aside: string[], localParts: () => Promise<string[]>): Promise<number> {
+  if (aside.length === 0) return 0;
+  const names = aside.map((name) => name.slice(name.indexOf('_') + 1));
+  return missingParts(names, await localParts()).length;
+}
+
 /** The names of a table's active parts in two values, made on the node. */
 export interface NameHash {
   /** UInt64 as text. */
@@ -266,19 +278,22 @@ export async function keeperFacts(
     partsInKeeper: null,
     partsAgree: null,
     missingLocally: 0,
+    notListed: 0,
   };
   for (const replica of replicas ?? [])
     if (await keeper.exists(`${tablePath}/replicas/${replica}/is_active`)) facts.activeReplicas.push(replica);
   if (!facts.replicaPathExists) return facts;
-  const listed = (await keeper.children(`${tablePath}/replicas/${replicaName}/parts`)) ?? [];
-  if (known && isOfHash(listed, known.hash, known.sha256))
-    return { ...facts, partsInKeeper: listed.length, partsAgree: true };
-  const local = await localParts();
+  const inKeeper = async () => (await keeper.children(`${tablePath}/replicas/${replicaName}/parts`)) ?? [];
+  const first = await inKeeper();
+  if (known && isOfHash(first, known.hash, known.sha256))
+    return { ...facts, partsInKeeper: first.length, partsAgree: true };
+  const before = await localParts();
+  const listed = await inKeeper();
+  const compared = comparePartLists(before, listed, before);
   return {
     ...facts,
     partsInKeeper: listed.length,
-    partsAgree: partsAgree(listed, local),
-    missingLocally: missingParts(listed, local).length,
+    ...(compared.partsAgree ? compared : comparePartLists(before, listed, await localParts())),
   };
 }
 

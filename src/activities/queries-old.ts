@@ -16,7 +16,7 @@ export const TABLES = `SELECT ${DEFINITION} FROM system.tables WHERE has({databa
 export const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
 
 export const PART_DIGESTS = digests('has({databases:Array(String)}, database)');
-export const DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS plain, 0 AS attaching ${NOTHING}`;
+export const DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS plain, 0 AS attaching, emptyArrayString() AS aside ${NOTHING}`;
 /** A name is of one Keeper path's block numbers: on two replicas, the same name with the same bytes is the same part. */
 export const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, concat(name, '/', toString(bytes_on_disk)) AS hash ${ACTIVE} AND database = {database:String} AND table = {table:String}`;
 

@@ -20,7 +20,7 @@ const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database = {dat
 export const WITH_UUID = { show_table_uuid_in_table_create_query_if_not_nil: 1 };
 
 const PART_DIGESTS = `SELECT database, table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND has({databases:Array(String)}, database) GROUP BY database, table`;
-const DETACHED_PARTS = `SELECT database, table, countIf(ifNull(reason, '') = '') AS plain, countIf(startsWith(name, 'attaching_') OR ifNull(reason, '') = 'attaching') AS attaching, count() AS total FROM system.detached_parts WHERE has({databases:Array(String)}, database) GROUP BY database, table`;
+const DETACHED_PARTS = `SELECT database, table, countIf(ifNull(reason, '') = '') AS plain, countIf(startsWith(name, 'attaching_') OR ifNull(reason, '') = 'attaching') AS attaching, groupArrayIf(100)(name, ifNull(reason, '') IN ('ignored', 'unexpected')) AS aside, count() AS total FROM system.detached_parts WHERE has({databases:Array(String)}, database) GROUP BY database, table`;
 /** Only columns that the server answers without asking ZooKeeper. */
 export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_session_expired AS sessionExpired, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE has({databases:Array(String)}, database)`;
 /** Asks ZooKeeper. Of the whole node, so for a node that is healthy. */

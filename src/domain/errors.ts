@@ -155,6 +155,10 @@ export const ERRORS = {
     'a live replica holds the ZooKeeper path',
     'find the server that holds it (wrong macros?) and stop it; a path with is_active is never dropped',
   ),
+  KEEPER_OUT_OF_STEP: operator(
+    'ZooKeeper and the disk of a replica are of different times',
+    'ZooKeeper came back from an older copy? stop the writers, take the tables’ paths out of it and start again: their parts tell; an insert was cut off just now? start again in 5 minutes',
+  ),
   REPLICAS_DIVERGED: operator(
     'neither replica has all the parts of the other',
     'decide which replica wins; the report lists the parts only one of them has',

@@ -56,6 +56,22 @@ export function partsAgree(listed: string[], local: string[]): boolean {
 }
 
 /**
+ * Local parts from before and after ZooKeeper's list was read: a part is made in ZooKeeper first, so one that was there
+ * before, and still is, has to be listed; one that came meanwhile is not missing.
+ */
+export function comparePartLists(
+  before: string[],
+  listed: string[],
+  after: string[],
+): Pick<KeeperReplicaFacts, 'partsAgree' | 'missingLocally' | 'notListed'> {
+  const names = new Set(listed);
+  const still = new Set(after);
+  const missingLocally = missingParts(listed, after).length;
+  const notListed = before.filter((name) => still.has(name) && !names.has(name)).length;
+  return { partsAgree: missingLocally === 0 && notListed === 0, missingLocally, notListed };
+}
+
+/**
  * - `replicated`, `merge-tree`: MergeTree family, recovered part by part
  * - `streaming`: Kafka, RabbitMQ, NATS, S3Queue…: detached while fenced
  * - `object`: views, dictionaries, Distributed, Buffer…: recreated from DDL
@@ -105,6 +121,8 @@ export interface KeeperReplicaFacts {
   partsAgree: boolean | null;
   /** Parts that Keeper lists and the disk does not have. */
   missingLocally: number;
+  /** Parts that the disk has and Keeper does not list: its list is of another time, or an insert was cut off just now. */
+  notListed: number;
 }
 
 /** One table on one node, as observed. */
@@ -122,6 +140,11 @@ export interface TableFacts {
   detachedParts: number;
   /** `attaching_…` entries in detached/: the mark of an interrupted attach. */
   attachingParts: number;
+  /**
+   * Parts that the server put aside when it started since ZooKeeper does not list them (`ignored_…`), and whose rows no
+   * active part holds; of the first 100. Servers without part hashes do not show them.
+   */
+  putAside: number;
   readonly: boolean;
   sessionExpired: boolean;
   /** Zero-copy replication, or another feature that we do not recover; empty when fine. */

@@ -119,7 +119,7 @@ function planShard(
       .map((node) => draftItem(name, node, nodes, input, backup, !standing))
       .filter((draft) => draft !== null);
     items.push(...finishShardTable(shard, drafts, nodes, input, warnings));
-    warnings.push(...notRestored(name, nodes, backup));
+    warnings.push(...notRestored(name, nodes, backup), ...putAside(name, nodes));
   }
   return items;
 }
@@ -163,6 +163,18 @@ function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents
         ? [`${tableKey(name)} is not on ${node.node.name}: it is not replicated, so no peer has its rows; not restored`]
         : [];
     });
+}
+
+/** A server that starts after ZooKeeper came back from an older copy hides what is newer, and then all looks well. */
+function putAside(name: TableName, nodes: NodeFacts[]): string[] {
+  return nodes.flatMap((node) => {
+    const parts = find(node, name)?.putAside ?? 0;
+    return parts === 0
+      ? []
+      : [
+          `${tableKey(name)} @ ${node.node.name}: ${parts} parts in detached/ that the server put aside when it started, since ZooKeeper does not list them: their rows are not in the table`,
+        ];
+  });
 }
 
 /** The table behind a materialized view has the view's UUID in its name: every shard has its own. */
@@ -324,6 +336,7 @@ export function absentKeeper(definition: TableDefinition, node: NodeFacts): Keep
     partsInKeeper: null,
     partsAgree: null,
     missingLocally: 0,
+    notListed: 0,
   };
 }
 

@@ -62,7 +62,16 @@ export function judgeReplicated(table: TableFacts, around: Surroundings): Verdic
     return { situation: 'keeper-metadata-lost', action: 'restore-replica' };
   }
   if (keeper.partsAgree === false) {
-    if (!around.embedded && held) return { situation: 'healthy', action: 'none', why: 'a live replica is catching up' };
+    const inUse = !around.embedded && held;
+    // Its next parts would get numbers that those on the disk have; and a backup would replace what is newer.
+    if (keeper.notListed > 0 && (inUse || keeper.missingLocally > 0))
+      return {
+        situation: 'stale-path',
+        action: 'needs-operator',
+        code: 'KEEPER_OUT_OF_STEP',
+        why: `ZooKeeper lacks ${keeper.notListed} parts that are on the disk${keeper.missingLocally > 0 ? `, and lists ${keeper.missingLocally} that are not` : ''}`,
+      };
+    if (inUse) return { situation: 'healthy', action: 'none', why: 'a live replica is catching up' };
     if (keeper.missingLocally > 0)
       return restoreOr(
         around.backup,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { missingParts, partsAgree } from '../../src/domain/inventory.js';
+import { comparePartLists, missingParts, partsAgree } from '../../src/domain/inventory.js';
 
 describe('parts that ZooKeeper lists and nobody holds', () => {
   it.each<[row: string, listed: string[], local: string[], missing: string[]]>([
@@ -35,5 +35,29 @@ describe("ZooKeeper's list of a replica's parts and its active ones", () => {
     ['a merge that the disk lacks', ['all_1_1_0', 'all_2_2_0', 'all_1_2_1'], ['all_1_1_0', 'all_2_2_0'], false],
   ])('%s', (_row, listed, local, agree) => {
     expect(partsAgree(listed, local)).toBe(agree);
+  });
+});
+
+describe("ZooKeeper's list, read between two looks at the active parts", () => {
+  it.each<[row: string, before: string[], listed: string[], after: string[], missing: number, notListed: number]>([
+    ['the same', ['all_1_1_0'], ['all_1_1_0'], ['all_1_1_0'], 0, 0],
+    ['inserted meanwhile, after the list', ['all_1_1_0'], ['all_1_1_0'], ['all_1_1_0', 'all_2_2_0'], 0, 0],
+    [
+      'inserted meanwhile, before the list',
+      ['all_1_1_0'],
+      ['all_1_1_0', 'all_2_2_0'],
+      ['all_1_1_0', 'all_2_2_0'],
+      0,
+      0,
+    ],
+    ['inserted and not here yet', ['all_1_1_0'], ['all_1_1_0', 'all_2_2_0'], ['all_1_1_0'], 1, 0],
+    ['merged meanwhile', ['all_1_1_0', 'all_2_2_0'], ['all_1_2_1'], ['all_1_2_1'], 0, 0],
+    ['dropped meanwhile', ['all_1_1_0', 'all_2_2_0'], ['all_1_1_0'], ['all_1_1_0'], 0, 0],
+    ['ZooKeeper of an older time', ['all_1_1_0', 'all_2_2_0'], ['all_1_1_0'], ['all_1_1_0', 'all_2_2_0'], 0, 1],
+    ['from before a merge', ['all_1_2_1'], ['all_1_1_0', 'all_2_2_0'], ['all_1_2_1'], 0, 1],
+    ['from before a drop and an insert', ['all_2_2_0'], ['all_1_1_0'], ['all_2_2_0'], 1, 1],
+  ])('%s', (_row, before, listed, after, missingLocally, notListed) => {
+    const partsAgree = missingLocally + notListed === 0;
+    expect(comparePartLists(before, listed, after)).toEqual({ partsAgree, missingLocally, notListed });
   });
 });

@@ -304,7 +304,14 @@ describe('registrations that are left on a path', () => {
         scopedKey('a', t),
         {
           ...{ tablePath: PATH, replicaName: 'r1', tablePathExists: true, replicaPathExists: true },
-          ...{ replicas: ['r1', 'r2'], activeReplicas: [], partsInKeeper: 2, partsAgree: false, missingLocally: 2 },
+          ...{
+            replicas: ['r1', 'r2'],
+            activeReplicas: [],
+            partsInKeeper: 2,
+            partsAgree: false,
+            missingLocally: 2,
+            notListed: 0,
+          },
         },
       ],
     ]);

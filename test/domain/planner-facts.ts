@@ -47,7 +47,7 @@ export function facts(
 ): TableFacts {
   const kind = tableKind(of.engine);
   return {
-    ...{ definition: of, kind, parts: full, partitions: 1, detachedParts: 0, attachingParts: 0 },
+    ...{ definition: of, kind, parts: full, partitions: 1, detachedParts: 0, attachingParts: 0, putAside: 0 },
     ...{ identity: (change.parts ?? full).digest, readonly: true, sessionExpired: false, unsupported: '', clone: null },
     ...change,
     keeper:
@@ -60,7 +60,14 @@ export function facts(
               tablePathExists: true,
               replicaPathExists: true,
             },
-            ...{ replicas: ['r1'], activeReplicas: [], partsInKeeper: 2, partsAgree: true, missingLocally: 0 },
+            ...{
+              replicas: ['r1'],
+              activeReplicas: [],
+              partsInKeeper: 2,
+              partsAgree: true,
+              missingLocally: 0,
+              notListed: 0,
+            },
             ...change.keeper,
           },
   };

@@ -55,6 +55,12 @@ describe('what is planned', () => {
     expect(plan(withManifest, bare)).toMatchObject({ evidence: 'backup', takenAt: '' });
   });
 
+  it('tells of parts that a server put aside, though all looks well', () => {
+    const plan = planOf([node('a', '01', 'r1', [facts(t, { putAside: 2 }), facts(u)])]);
+    expect(plan.items.map(({ action }) => action)).toEqual(['none', 'none']);
+    expect(plan.warnings).toEqual([expect.stringMatching(/^db\.t @ a: 2 parts in detached\//)]);
+  });
+
   it('shows no password of a definition', () => {
     const backups = new Map([['01', contents([saved(t), saved(mysql)])]]);
     expect(JSON.stringify(planOf([node('a', '01', 'r1', [facts(t)])], { backups }))).not.toContain('pw-in-ddl');

@@ -19,6 +19,7 @@ const keeper: KeeperReplicaFacts = {
   partsInKeeper: 3,
   partsAgree: true,
   missingLocally: 0,
+  notListed: 0,
 };
 const gone: Partial<KeeperReplicaFacts> = { replicaPathExists: false, partsInKeeper: null, partsAgree: null };
 
@@ -44,6 +45,7 @@ function table(
     partitions: 1,
     detachedParts: 0,
     attachingParts: 0,
+    putAside: 0,
     readonly: true,
     sessionExpired: false,
     unsupported: '',
@@ -143,7 +145,7 @@ describe('a replicated table that stands', () => {
     ],
     [
       'Keeper is of an older state than the disk',
-      table({ keeper: { partsAgree: false } }),
+      table({ keeper: { partsAgree: false, notListed: 2 } }),
       embedded,
       'stale-path',
       'rebuild-from-clone',
@@ -164,6 +166,22 @@ describe('a replicated table that stands', () => {
       'healthy',
       'none',
       undefined,
+    ],
+    [
+      'live, writable, and ZooKeeper of an older time',
+      table({ readonly: false, keeper: { activeReplicas: ['r1'], partsAgree: false, notListed: 1 } }),
+      live,
+      'stale-path',
+      'needs-operator',
+      'KEEPER_OUT_OF_STEP',
+    ],
+    [
+      'Keeper and the disk both have parts that the other lacks, a backup: it would replace what is newer',
+      table({ keeper: { partsAgree: false, missingLocally: 1, notListed: 1 } }),
+      withBackup,
+      'stale-path',
+      'needs-operator',
+      'KEEPER_OUT_OF_STEP',
     ],
     ['live, read-only, though the path is there', table(), live, 'stale-path', 'rebuild-from-clone', undefined],
     [
@@ -364,7 +382,12 @@ describe('whatever is found', () => {
     for (const readonly of [false, true])
       for (const replicaPathExists of [false, true])
         for (const partsAgree of [null, false, true])
-          for (const missingLocally of [0, 2])
+          for (const [missingLocally, notListed] of [
+            [0, 0],
+            [2, 0],
+            [0, 2],
+            [2, 2],
+          ] as const)
             for (const activeReplicas of [[], ['r1'], ['r2']])
               for (const clone of [null, parts, NO_PARTS])
                 for (const detachedParts of [0, 3])
@@ -372,7 +395,7 @@ describe('whatever is found', () => {
                     for (const around of [embedded, withBackup, live]) {
                       const facts = table({
                         ...{ readonly, clone, detachedParts, parts: held },
-                        keeper: { replicaPathExists, partsAgree, missingLocally, activeReplicas },
+                        keeper: { replicaPathExists, partsAgree, missingLocally, notListed, activeReplicas },
                       });
                       const verdict = judgeReplicated(facts, around);
                       const message = JSON.stringify({ verdict, facts, around });
