@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { getClient } from '@temporalio/activity';
 import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-backup.js';
@@ -11,6 +10,7 @@ import { createColdStore } from './adapters/reports/cold-store.js';
 import type { Documents } from './adapters/reports/documents.js';
 import { createDrillStore } from './adapters/reports/drill-store.js';
 import { fileDocuments } from './adapters/reports/file-documents.js';
+import { createResolver } from './adapters/resolve.js';
 import { createReportStore } from './adapters/reports/report-store.js';
 import { s3Documents } from './adapters/reports/s3-documents.js';
 import type { BackupConfig, ClusterConfig, Config } from './config/checks.js';
@@ -55,10 +55,7 @@ export function createPorts(config: Config, { log, searchAttributes = false }: C
     // Asked in activities only.
     recoveryOn: (cluster) => openRecoveryOn(getClient())(cluster),
     searchAttributes,
-    resolve: async (host) => {
-      const found = await lookup(host, { all: true }).catch(() => []);
-      return found.map(({ address }) => address);
-    },
+    resolve: createResolver(),
     sha256: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
     log,
     close: async () => {
