@@ -4,3 +4,6 @@ import { sleep } from '@temporalio/workflow';
 export async function recoverCluster(): Promise<void> {
   await sleep('1 second');
 }
+
+/** And not getDrill. */
+export const recoveryDrill = recoverCluster;

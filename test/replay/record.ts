@@ -29,10 +29,11 @@ import {
   type Fakes,
 } from '../workflow/fakes.js';
 import { agentOf, coldAgent, coldFakes, COLD_HOSTS, PLACED, placed } from '../workflow/cold-fakes.js';
+import { drillFakes, measured, type DrillOptions } from '../workflow/drill-fakes.js';
 import { historyToJson } from './history-json.js';
 
 interface Scenario {
-  faked: Fakes;
+  faked: Pick<Fakes, 'activities'>;
   /** Resolves to the handle of the run to record, once that has ended. */
   play: (scene: Scene) => Promise<WorkflowHandle>;
 }
@@ -199,6 +200,30 @@ function cold(kind: 'backup' | 'restore'): Scenario {
   };
 }
 
+/** All of it: proof, claim, the recovery as a child, measuring, clean-up, report. Or an activity of it that ends otherwise. */
+function drill(options: DrillOptions = {}): Scenario {
+  return {
+    faked: drillFakes(options),
+    play: async ({ client, cluster, taskQueue }) =>
+      ended(
+        await client.workflow.start(WORKFLOWS.drill, {
+          taskQueue,
+          workflowId: `drill-${cluster}`,
+          args: [{ cluster }],
+        }),
+      ),
+  };
+}
+
+/** An incident begins in the middle: the recovery is cancelled, and the target cleaned up. */
+function drillSteppedAside(): Scenario {
+  const held = hold();
+  return drill({
+    activities: { restoreTableData: async () => (await held.pass(), {}) as never },
+    drill: { awaitRecovery: async () => (await held.entered, 'recover-prod-1') },
+  });
+}
+
 const scenarios: Record<string, () => Scenario> = {
   success,
   approval,
@@ -211,6 +236,9 @@ const scenarios: Record<string, () => Scenario> = {
   'cold-backup': () => cold('backup'),
   'cold-restore': () => cold('restore'),
   'cold-place': coldPlace,
+  drill: () => drill(),
+  'drill-stepped-aside': drillSteppedAside,
+  'drill-failed': () => drill({ drill: { measureDrill: async () => measured({ rows: 0 }) } }),
 };
 
 async function fetchJson(client: Client, { workflowId }: WorkflowHandle): Promise<string> {

@@ -12,12 +12,22 @@ const folder = join(import.meta.dirname, 'histories');
 const files = readdirSync(folder).sort();
 const read = (file: string) => readFileSync(join(folder, file), 'utf8');
 
+interface Started {
+  workflowExecutionStartedEventAttributes?: { workflowId: string };
+}
+
 /** What became of each file: `replayed`, or the error. */
 async function replay(workflowBundle: WorkflowBundleWithSourceMap, names: string[]): Promise<Record<string, unknown>> {
-  const histories = names.map((file) => ({ workflowId: file, history: historyFromJson(read(file)) }));
+  // Under its own id: a drill makes the one of its recovery from it.
+  const idOf = (file: string) => {
+    const { events } = JSON.parse(read(file)) as { events: Started[] };
+    return events[0]?.workflowExecutionStartedEventAttributes?.workflowId ?? file;
+  };
+  const fileOf = new Map(names.map((file) => [idOf(file), file]));
+  const histories = names.map((file) => ({ workflowId: idOf(file), history: historyFromJson(read(file)) }));
   const results: Record<string, unknown> = {};
   for await (const { workflowId, error } of Worker.runReplayHistories({ workflowBundle }, histories))
-    results[workflowId] = error ?? 'replayed';
+    results[fileOf.get(workflowId) ?? workflowId] = error ?? 'replayed';
   return results;
 }
 

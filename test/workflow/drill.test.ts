@@ -2,78 +2,20 @@ import { randomUUID } from 'node:crypto';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DrillActivities } from '../../src/activities/drills.js';
-import { drillLockId, type DrillReport, type Measured } from '../../src/domain/drill.js';
+import { drillLockId, type DrillReport } from '../../src/domain/drill.js';
 import type { ErrorCode } from '../../src/domain/errors.js';
 import { lockId, WORKFLOWS } from '../../src/domain/messages.js';
 import { openRecoveryOn } from '../../src/service/open-recovery.js';
 import { waitFor } from '../support/processes.js';
 import { startBench, untilPhase, type Bench, type Scene } from './bench.js';
-import { failure, fakes, hold, N1, N2, planOf, table, type FakesOptions } from './fakes.js';
+import { drillFakes, measured, YEARS, type DrillOptions } from './drill-fakes.js';
+import { failure, fakes, hold, planOf, table } from './fakes.js';
 
 let bench: Bench;
 beforeAll(async () => {
   bench = await startBench();
 });
 afterAll(() => bench.stop());
-
-const TAKEN = '2026-01-01T00:00:00.000Z';
-const YEARS = 315_360_000;
-
-const measured = (change: Partial<Measured> = {}): Measured => ({
-  ...{ tables: 1, rows: 10, newestRow: null, lacking: [], rowsSince: 0, tablesLost: 0 },
-  manifest: { counted: 1, rowsLost: 0, tablesLost: 0, lost: [], extra: [], uncounted: [] },
-  ...change,
-});
-
-interface Options extends Partial<FakesOptions> {
-  drill?: Partial<DrillActivities>;
-  objectives?: { rtoSeconds: number; rpoSeconds: number };
-  timeoutSeconds?: number;
-}
-
-/** A cluster with a drill in which everything works, but for what is given. */
-function drillFakes({ drill = {}, objectives, timeoutSeconds = 60, ...options }: Options = {}) {
-  const base = fakes({ plans: [planOf([table('a')])], ...options });
-  const saved: DrillReport[] = [];
-  const own: DrillActivities = {
-    getDrill: async ({ cluster }) => ({
-      settings: {
-        target: `${cluster}-scratch`,
-        backup: 'latest',
-        objectives: objectives ?? { rtoSeconds: 600, rpoSeconds: YEARS },
-        timeoutSeconds,
-      },
-      target: { view: `${cluster}@${cluster}-scratch`, nodes: [N1, N2] },
-      heartbeatTimeoutSeconds: 15,
-    }),
-    findRecovery: async () => null,
-    awaitRecovery: async () => {
-      await hold().pass();
-      return '';
-    },
-    proveDrill: async () => undefined,
-    chooseDrillBackup: async () => ({ repository: 'local', name: 'b1', takenAt: TAKEN }),
-    claimDrillTarget: async () => undefined,
-    measureDrill: async () => measured(),
-    cleanDrillTarget: async () => ({ cleaned: true }),
-    saveDrillReport: async ({ report }) => {
-      saved.push(report);
-      return 'file:///d';
-    },
-    ...drill,
-  };
-  const recorded = Object.fromEntries(
-    Object.entries(own).map(([name, body]) => [
-      name,
-      async (input: { node?: { name: string } }): Promise<unknown> => {
-        base.calls.push(`${name} ${input.node?.name ?? ''}`.trim());
-        return body(input as never);
-      },
-    ]),
-  );
-  return { ...base, saved, activities: { ...base.activities, ...recorded } };
-}
 
 const start = ({ client, taskQueue, cluster }: Scene) =>
   client.workflow.start(WORKFLOWS.drill, {
@@ -84,7 +26,7 @@ const start = ({ client, taskQueue, cluster }: Scene) =>
 
 /** Its report, however it ended: that of a drill that failed is in its failure. */
 async function play(
-  options: Options = {},
+  options: DrillOptions = {},
   during: (scene: Scene, handle: Awaited<ReturnType<typeof start>>) => Promise<void> = async () => undefined,
 ) {
   const faked = drillFakes(options);
@@ -136,7 +78,7 @@ describe('recoveryDrill', () => {
     expect(saved).toEqual([report]);
   });
 
-  it.each<[name: string, options: Options, codes: ErrorCode[]]>([
+  it.each<[name: string, options: DrillOptions, codes: ErrorCode[]]>([
     ['over the RTO', { objectives: { rtoSeconds: -1, rpoSeconds: YEARS } }, ['DRILL_RTO_MISSED']],
     ['over the RPO', { objectives: { rtoSeconds: 600, rpoSeconds: 60 } }, ['DRILL_RPO_MISSED']],
     ['no rows', { drill: { measureDrill: async () => measured({ rows: 0 }) } }, ['DRILL_NO_DATA']],
