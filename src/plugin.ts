@@ -8,6 +8,7 @@ import {
   type WorkerOptions,
 } from '@temporalio/worker';
 import { createAllActivities } from './activities/all.js';
+import { HEARTBEAT_THROTTLE_MS } from './activities/runtime.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Config } from './config/checks.js';
 import { RecoveryError } from './domain/errors.js';
@@ -68,7 +69,7 @@ export class ClickHouseRecoveryPlugin extends SimplePlugin {
     // On a connection and on its worker it is asked twice.
     if (options.interceptors?.activity?.includes(this.interceptor)) return options;
     this.mustOwn((name) => (options.activities as Record<string, unknown> | undefined)?.[name], 'the worker');
-    return super.configureWorker(withWorkflows(options));
+    return super.configureWorker({ ...withWorkflows(options), maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS });
   }
 
   override configureReplayWorker(options: ReplayWorkerOptions): ReplayWorkerOptions {

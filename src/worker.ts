@@ -12,6 +12,7 @@ import {
   type WorkerOptions,
 } from '@temporalio/worker';
 import { createAllActivities } from './activities/all.js';
+import { HEARTBEAT_THROTTLE_MS } from './activities/runtime.js';
 import { createPorts, type ClosablePorts } from './compose.js';
 import type { Address } from './config/api.js';
 import type { Config } from './config/checks.js';
@@ -63,6 +64,7 @@ export async function runWorker(
       plugins: tracing ? [tracing.plugin] : [],
       maxConcurrentActivityTaskExecutions: 100,
       shutdownGraceTime: '30s',
+      maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
       ...workerOptions,
     });
     workerMetrics().begin(Object.keys(config.clusters));

@@ -17,7 +17,22 @@ export interface StepContext {
   progress(detail: unknown): void;
 }
 
-const TICK_MS = 1_000;
+/**
+ * The longest that the worker holds back a heartbeat, which by itself it does for four fifths of the time-out. In
+ * milliseconds; an option of the worker.
+ */
+export const HEARTBEAT_THROTTLE_MS = 1_000;
+const MAX_TICK_MS = 1_000;
+/** Of the time-out, for the way to Temporal. */
+const SLACK = 0.1;
+
+/** How often to heartbeat, and for how long a process may stand still before Temporal may have given its work to another. */
+export function freshness(heartbeatTimeoutMs: number): { tickMs: number; standstillMs: number } {
+  const tickMs = Math.min(MAX_TICK_MS, heartbeatTimeoutMs / 10);
+  // The last heartbeat that Temporal has is as old as a tick and what the worker holds back.
+  const ageMs = tickMs + Math.min(HEARTBEAT_THROTTLE_MS, heartbeatTimeoutMs * 0.8);
+  return { tickMs, standstillMs: Math.max(tickMs * 1.5, heartbeatTimeoutMs * (1 - SLACK) - ageMs) };
+}
 
 /** For reads outside of an activity (CLI `plan`, `doctor`, `unfence`): nothing to heartbeat, nobody can take over. */
 export function detachedContext(): StepContext {
@@ -29,19 +44,19 @@ export function detachedContext(): StepContext {
  * ApplicationFailures of the error table. Only a stale attempt is retried by Temporal; everything else was decided here.
  */
 export async function runStep<T>(patienceSeconds: number, body: (context: StepContext) => Promise<T>): Promise<T> {
-  const limitMs = activityInfo().heartbeatTimeoutMs ?? 60_000;
+  const { tickMs, standstillMs } = freshness(activityInfo().heartbeatTimeoutMs ?? 60_000);
   let lastTick = performance.now();
   let detail: unknown;
   const timer = setInterval(() => {
     // A gap means that the process did not run (SIGSTOP, swapping): do not refresh, assertFresh must see it.
-    if (performance.now() - lastTick < limitMs) lastTick = performance.now();
+    if (performance.now() - lastTick < standstillMs) lastTick = performance.now();
     heartbeat(detail);
-  }, TICK_MS);
+  }, tickMs);
   const context: StepContext = {
     signal: cancellationSignal(),
     assertFresh: () => {
-      if (performance.now() - lastTick > limitMs)
-        throw new RecoveryError('STALE_ATTEMPT', 'this worker did not run for longer than its heartbeat time-out');
+      if (performance.now() - lastTick >= standstillMs)
+        throw new RecoveryError('STALE_ATTEMPT', 'this worker stood still, and another may have taken over');
       if (cancellationSignal().aborted) throw new RecoveryError('STALE_ATTEMPT', 'this attempt was cancelled');
     },
     progress: (next) => {
