@@ -105,6 +105,10 @@ export const ERRORS = {
   FORBIDDEN: { ...input('the token has no role for this', 'use a token with the role that is named'), httpStatus: 403 },
   ENDPOINT_UNKNOWN: { ...input('there is no such endpoint', '/openapi.json lists them all'), httpStatus: 404 },
   BODY_TOO_LARGE: { ...input('the request body is too large', 'send less; 512 KiB are allowed'), httpStatus: 413 },
+  BODY_TOO_SLOW: {
+    ...input('the request body did not arrive in time', 'send it at once, then send the request again'),
+    httpStatus: 408,
+  },
   BODY_NOT_JSON: { ...input('the request body is not JSON', 'send JSON as `application/json`'), httpStatus: 415 },
   RATE_LIMITED: {
     ...input('too many requests with this token', 'wait as long as `Retry-After` says'),

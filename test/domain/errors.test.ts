@@ -24,7 +24,7 @@ describe('the error table', () => {
     // Who has to act: a person (3), whoever asked (2), nobody or the one who reads the log (1).
     expect(entry.exitCode).toBe(entry.outcome === 'needs-operator' ? 3 : entry.httpStatus < 500 ? 2 : 1);
     expect(entry.retryable).toBe([429, 503].includes(entry.httpStatus) || code === 'NOT_YET');
-    expect([400, 401, 403, 404, 409, 413, 415, 429, 500, 503]).toContain(entry.httpStatus);
+    expect([400, 401, 403, 404, 408, 409, 413, 415, 429, 500, 503]).toContain(entry.httpStatus);
   });
 
   it.each([

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,6 +8,7 @@ import { stringify } from 'yaml';
 import type { ApiToken, Role } from '../../src/config/api.js';
 import type { Progress } from '../../src/domain/messages.js';
 import type { Report } from '../../src/domain/report.js';
+import type { Limits } from '../../src/interfaces/http/limits.js';
 import { serveApi } from '../../src/interfaces/http/server.js';
 import type { ProblemDetails } from '../../src/interfaces/http/problem.js';
 import { Drills } from '../../src/service/drills.js';
@@ -32,6 +34,7 @@ afterAll(async () => {
 interface Api {
   cluster: string;
   scene: Scene;
+  url: string;
   fetchAs: (name: string, path: string, init?: RequestInit) => Promise<Response>;
   get: <T>(name: string, path: string) => Promise<{ status: number; body: T }>;
   post: <T>(
@@ -62,7 +65,10 @@ const token = (name: string, roles: Role[], cluster: string): ApiToken => ({
   sha256: createHash('sha256').update(tokenOf(name)).digest('hex'),
 });
 
-async function withApi(options: Partial<FakesOptions>, body: (api: Api) => Promise<void>): Promise<void> {
+async function withApi(
+  { limits, ...options }: Partial<FakesOptions> & { limits?: Partial<Limits> },
+  body: (api: Api) => Promise<void>,
+): Promise<void> {
   const faked = fakes({ plans: [planOf([table('a'), table('b')])], ...options });
   await bench.scene(faked, async (scene) => {
     const { cluster } = scene;
@@ -86,6 +92,7 @@ async function withApi(options: Partial<FakesOptions>, body: (api: Api) => Promi
         alertmanager: { clusterLabel: 'cluster', clusters: { ch1: cluster }, alerts: [{ match, backup: 'latest' }] },
       },
       insecure: false,
+      limits,
       log: { info: log, warn: log },
       warn: (text) => void said.push(text),
     });
@@ -117,7 +124,7 @@ async function withApi(options: Partial<FakesOptions>, body: (api: Api) => Promi
         { what: `phase ${phase}`, deadlineMs: 20_000, everyMs: 200 },
       );
     try {
-      await body({ cluster, scene, fetchAs, get, post, untilPhase, said });
+      await body({ cluster, scene, url: server.url, fetchAs, get, post, untilPhase, said });
     } finally {
       await server.stop();
     }
@@ -302,5 +309,189 @@ describe('an incident bot', () => {
       await client.workflow.getHandle(id).terminate();
     });
     scratch.remove();
+  });
+});
+
+/** A client that writes what it likes, and reads only where it is told to. */
+function dial(url: string, text: string): { socket: Socket; answer: Promise<string> } {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  let got = '';
+  const answer = new Promise<string>((resolve) => {
+    socket.on('data', (data) => (got += String(data)));
+    socket.on('close', () => resolve(got));
+    // A connection that is cut off is an answer.
+    socket.on('error', () => undefined);
+  });
+  socket.write(text);
+  return { socket, answer };
+}
+
+const requestOf = (name: string, line: string, headers: Record<string, string> = {}) =>
+  [
+    `${line} HTTP/1.1`,
+    ...Object.entries({ host: 'x', authorization: `Bearer ${tokenOf(name)}`, connection: 'close', ...headers }).map(
+      ([header, value]) => `${header}: ${value}`,
+    ),
+    ...['', ''],
+  ].join('\r\n');
+
+describe('somebody hostile', () => {
+  const runsOf = async ({ get }: Api) => (await get<{ recoveries: State[] }>('bot', '/v1/recoveries')).body.recoveries;
+
+  it('a body that comes too slowly: 408, and what comes of it later starts nothing', async () => {
+    await withApi({ ...required, limits: { bodyMs: 300 } }, async (api) => {
+      const body = JSON.stringify({ cluster: api.cluster });
+      const headers = { 'content-type': 'application/json', 'content-length': String(body.length) };
+      const { socket, answer } = dial(api.url, requestOf('bot', 'POST /v1/recoveries', headers) + body.slice(0, 5));
+      const said = await answer;
+      socket.write(body.slice(5));
+      socket.destroy();
+      expect(said).toMatch(/^HTTP\/1\.1 408 [^]*"code":"BODY_TOO_SLOW"/);
+      expect(await runsOf(api)).toEqual([]);
+    });
+  });
+
+  it('event streams that nobody reads, and HEADs of them, keep no place', async () => {
+    await withApi(
+      { ...required, limits: { streamsPerToken: 2, streams: 2, silentMs: 1_000, pollMs: 20 } },
+      async (api) => {
+        const { body } = await api.post<Started>('bot', '/v1/recoveries', { cluster: api.cluster });
+        await api.untilPhase(body.url, 'waiting-for-approval');
+        for (let i = 0; i < 5; i++)
+          expect((await api.fetchAs('bot', `${body.url}/events`, { method: 'HEAD' })).status).toBe(200);
+        const open = async () => {
+          const stop = new AbortController();
+          const { status } = await api.fetchAs('bot', `${body.url}/events`, { signal: stop.signal });
+          stop.abort();
+          return status;
+        };
+        expect(await open()).toBe(200);
+        // Two that are gone without a word.
+        const idle = [1, 2].map(() => dial(api.url, requestOf('bot', `GET ${body.url}/events`)));
+        for (const { socket } of idle) socket.pause();
+        await waitFor(async () => (await open()) === 200, { what: 'a place', deadlineMs: 20_000, everyMs: 200 });
+        for (const { socket } of idle) socket.destroy();
+        await api.post('ann', `${body.url}/abort`);
+      },
+    );
+  });
+
+  it('ids that are paths, markup or nothing that a name has: 404, as an id that is not there', async () => {
+    await withApi(required, async (api) => {
+      const ids = [
+        '..',
+        '../../etc/passwd',
+        '.',
+        'a\0b',
+        'a\nb',
+        '\u202eabc',
+        '%2e%2e',
+        '<script>',
+        '*',
+        "'; DROP TABLE",
+        '{id}',
+      ];
+      for (const id of ids)
+        for (const part of ['', '/plan', '/report', '/events']) {
+          const { status, body } = await api.get<ProblemDetails>(
+            'bot',
+            `/v1/recoveries/${encodeURIComponent(id)}${part}`,
+          );
+          // What a client takes for a path never comes as an id.
+          const codes = /^\.{1,2}$/.test(id) ? ['ENDPOINT_UNKNOWN', 'WORKFLOW_UNKNOWN'] : ['WORKFLOW_UNKNOWN'];
+          expect([status, codes.includes(body.code)], id + part).toEqual([404, true]);
+        }
+      for (const path of [
+        '/v1/recoveries/../../etc/passwd',
+        '/v1/recoveries/%2e%2e/report',
+        '//etc/passwd',
+        '/v1/recoveries/..%5c..',
+      ])
+        expect(await dial(api.url, requestOf('bot', `GET ${path}`)).answer, path).toMatch(/^HTTP\/1\.1 404 /);
+    });
+  });
+
+  it('headers without an end, or of a kind that smuggles: refused before anything is asked', async () => {
+    await withApi(required, async (api) => {
+      const many = Object.fromEntries(Array.from({ length: 1_500 }, (_, i) => [`x-${i}`, 'y'.repeat(20)]));
+      expect(await dial(api.url, requestOf('bot', 'GET /v1/recoveries', many)).answer).toMatch(/^HTTP\/1\.1 431 /);
+      const both = { 'content-length': '5', 'transfer-encoding': 'chunked', 'content-type': 'application/json' };
+      const smuggled = `0\r\n\r\n${requestOf('bot', 'POST /v1/drills')}`;
+      expect(await dial(api.url, requestOf('bot', 'POST /v1/recoveries', both) + smuggled).answer).toMatch(
+        /^HTTP\/1\.1 400 /,
+      );
+      const hostile = { accept: `${'a/b;q=zz,'.repeat(1_000)}*/*` };
+      expect(await dial(api.url, requestOf('bot', 'GET /v1/recoveries', hostile)).answer).toMatch(/^HTTP\/1\.1 200 /);
+      expect(await runsOf(api)).toEqual([]);
+    });
+  });
+
+  it('bodies that are bombs, or reach for the prototype: 400, and nothing is started', async () => {
+    await withApi(required, async (api) => {
+      const { cluster } = api;
+      const deep = '['.repeat(200_000);
+      for (const text of [
+        deep + ']'.repeat(200_000),
+        `{"cluster":${JSON.stringify(cluster)},"tables":${deep}${']'.repeat(200_000)}}`,
+        `{"cluster":${JSON.stringify(cluster)},"__proto__":{"approval":"auto"}}`,
+        `{"__proto__":{"cluster":${JSON.stringify(cluster)}}}`,
+        `{"cluster":${JSON.stringify(cluster)},"constructor":{"prototype":{"x":1}}}`,
+        `{"cluster":"${cluster}\\u0000"}`,
+        `{"cluster":["${cluster}"]}`,
+      ]) {
+        const headers = { 'content-type': 'application/json' };
+        const answer = await api.fetchAs('bot', '/v1/recoveries', { method: 'POST', headers, body: text });
+        expect([answer.status, text.slice(0, 80)]).toEqual([answer.status === 404 ? 404 : 400, text.slice(0, 80)]);
+        await answer.text();
+      }
+      expect(({} as Record<string, unknown>)['approval']).toBeUndefined();
+      expect(await runsOf(api)).toEqual([]);
+    });
+  });
+
+  it('a key that another token has used stands for nothing of that one’s', async () => {
+    await withApi(required, async (api) => {
+      const key = { 'idempotency-key': 'k' };
+      const { body } = await api.post<Started>('bot', '/v1/recoveries', { cluster: api.cluster }, key);
+      const stranger = await api.post<ProblemDetails>('stranger', '/v1/recoveries', { cluster: api.cluster }, key);
+      expect([stranger.status, stranger.body.code, stranger.body.objects]).toEqual([404, 'CLUSTER_UNKNOWN', undefined]);
+      const own = await api.post<Started>('stranger', '/v1/recoveries', { cluster: OTHER }, key);
+      expect([own.status, own.body.id === body.id]).toEqual([202, false]);
+      for (const { id } of [body, own.body]) await api.scene.client.workflow.getHandle(id).terminate();
+    });
+  });
+
+  it('alerts with labels that are paths, prototypes or markup: only a cluster of ours starts anything', async () => {
+    await withApi(required, async (api) => {
+      const alert = (labels: Record<string, string>, change: object = {}) => ({
+        ...{ status: 'firing', startsAt: '2026-11-24T10:00:00.000Z', fingerprint: 'beef' },
+        ...{ labels: { alertname: 'ReadonlyReplica', ...labels } },
+        ...change,
+      });
+      const send = (alerts: unknown[]) =>
+        api.post<{ recoveries: unknown[]; code?: string }>('bot', '/v1/webhooks/alertmanager', { alerts });
+      const names = [
+        '__proto__',
+        'constructor',
+        '../x',
+        OTHER,
+        `${api.cluster}@scratch`,
+        `${api.cluster}\0`,
+        '<b>',
+        'x'.repeat(9_000),
+      ];
+      const answer = await send(names.map((cluster) => alert({ cluster })));
+      expect([answer.status, answer.body]).toEqual([200, { recoveries: [] }]);
+      const proto = JSON.parse('{"__proto__":"ch1","alertname":"ReadonlyReplica"}') as Record<string, string>;
+      expect((await send([{ ...alert({}), labels: proto }])).body).toEqual({ recoveries: [] });
+      for (const change of [
+        { startsAt: `2026-11-24T10:00:00.${'1'.repeat(10_000)}Z` },
+        { startsAt: '2026-99-24T10:00:00Z' },
+        { fingerprint: '../../x' },
+        { status: 'burning' },
+      ])
+        expect((await send([alert({ cluster: 'ch1' }, change)])).status, JSON.stringify(change).slice(0, 50)).toBe(400);
+      expect(await runsOf(api)).toEqual([]);
+    });
   });
 });

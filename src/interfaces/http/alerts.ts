@@ -6,7 +6,8 @@ import type { RecoveryRequest } from '../../domain/request.js';
 const alertSchema = z.object({
   status: z.enum(['firing', 'resolved']),
   labels: z.record(z.string(), z.string()),
-  startsAt: z.iso.datetime({ offset: true }),
+  // A part of an id, too: a fraction may have any number of digits.
+  startsAt: z.iso.datetime({ offset: true }).max(64),
   // Hexadecimal: it becomes a part of an id, so nothing else is taken.
   fingerprint: z.string().regex(/^[0-9a-f]{1,64}$/),
 });

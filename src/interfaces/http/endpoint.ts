@@ -84,13 +84,13 @@ export function definer(app: ApiApp, parts: ApiParts): Define {
       context.set('caller', caller.name);
       takeTurn(parts.rateLimit, caller, context);
       caller.mustBeAllowed(endpoint.may);
-      const answered = async () => {
-        const query = endpoint.query ? parseWith(endpoint.query, req.query(), 'INPUT_INVALID') : undefined;
-        const body = endpoint.body
-          ? parseWith(endpoint.body, await readJson(req.raw, parts.limits.bodyBytes), 'INPUT_INVALID')
-          : undefined;
-        return endpoint.handle({ caller, id: req.param('id') ?? '', body: body!, query: query!, context });
-      };
+      const query = endpoint.query ? parseWith(endpoint.query, req.query(), 'INPUT_INVALID') : undefined;
+      // Not within the time of the answer: who is told that nothing came must not find later that it did.
+      const body = endpoint.body
+        ? parseWith(endpoint.body, await readJson(req.raw, parts.limits), 'INPUT_INVALID')
+        : undefined;
+      const answered = async () =>
+        endpoint.handle({ caller, id: req.param('id') ?? '', body: body!, query: query!, context });
       return inTime(parts.limits.answerMs, answered());
     });
   };
@@ -141,10 +141,13 @@ function document<Body, Query>(app: ApiApp, endpoint: Endpoint<Body, Query>): vo
 
 /** Temporal accepts no longer id. */
 const MAX_ID_BYTES = 1_000;
+/** No run of ours has these in its id, and a database under Temporal may refuse to look for them. */
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f]/;
 
 /** The run, where it is there for this caller: one of another cluster is answered as one that does not exist. */
 export async function visibleRun({ recoveries }: ApiParts, caller: Caller, id: string): Promise<FoundRun> {
-  if (Buffer.byteLength(id) > MAX_ID_BYTES) throw unknownRun(id);
+  if (Buffer.byteLength(id) > MAX_ID_BYTES || CONTROL.test(id)) throw unknownRun(id);
   const run = await recoveries.find(id);
   if (!caller.sees(run.request?.cluster ?? null)) throw unknownRun(id);
   return run;

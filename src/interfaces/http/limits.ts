@@ -3,6 +3,8 @@ import { RecoveryError } from '../../domain/errors.js';
 export interface Limits {
   /** Bytes. A request with 1,000 table patterns of the longest kind has 430 KB. @default 524_288 */
   bodyBytes: number;
+  /** Milliseconds for a body to arrive, before anything is done with it. @default 10_000 */
+  bodyMs: number;
   /** Requests at once per token; a script that asks for everything once. @default 100 */
   burst: number;
   /** Requests per second and token in the long run. @default 10 */
@@ -16,10 +18,16 @@ export interface Limits {
   pollMs: number;
   /** Milliseconds that an event stream may last; clients come back by themselves. @default 3_600_000 */
   streamMs: number;
+  /**
+   * Milliseconds that a connection may be without any progress: a client that does not read what it asked for would keep
+   * its place for ever. Longer than an answer takes, and than an event stream is silent. @default 60_000
+   */
+  silentMs: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
   bodyBytes: 524_288,
+  bodyMs: 10_000,
   burst: 100,
   perSecond: 10,
   answerMs: 30_000,
@@ -27,6 +35,7 @@ export const DEFAULT_LIMITS: Limits = {
   streamsPerToken: 5,
   pollMs: 1_000,
   streamMs: 3_600_000,
+  silentMs: 60_000,
 };
 
 /** A token bucket for each name. Names are those of tokens, so there are few. */

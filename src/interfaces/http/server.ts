@@ -11,10 +11,13 @@ import type { DrillService } from '../../service/drills.js';
 import type { RecoveryService } from '../../service/recoveries.js';
 import { createApi } from './app.js';
 import { authenticateNobody, authenticateTokens, isLoopback, type Authenticate } from './auth.js';
+import { DEFAULT_LIMITS, type Limits } from './limits.js';
 
 /** Milliseconds that a client has to send its headers, and its whole request. */
 const HEADERS_MS = 10_000;
 const REQUEST_MS = 30_000;
+/** How often Node looks for those that are late: its own 30 s would double their time. Milliseconds. */
+const LOOK_MS = 2_000;
 const MAX_HEADER_BYTES = 16_384;
 const MAX_CONNECTIONS = 1_000;
 /** Milliseconds that requests under way have when the server stops. */
@@ -32,6 +35,7 @@ export interface ServeOptions {
   drillGauges?: DrillSource;
   /** Serve without tokens; on a loopback address only. */
   insecure: boolean;
+  limits?: Partial<Limits>;
   log: Log;
   /** What a person has to know before anybody asks. */
   warn: (text: string) => void;
@@ -43,13 +47,20 @@ export async function serveApi(options: ServeOptions): Promise<{ url: string; st
   const { listen, alertmanager } = api;
   const authenticate = authenticationOf(options);
   const answers = { recoveries, drills, drillHistory, drillGauges: options.drillGauges, taskQueue, clusters, reports };
-  const app = createApi({ ...answers, alertmanager, authenticate, log });
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const app = createApi({ ...answers, alertmanager, authenticate, log, limits });
   const server = createAdaptorServer({
     fetch: app.fetch,
     createServer,
-    serverOptions: { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, maxHeaderSize: MAX_HEADER_BYTES },
+    serverOptions: {
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      connectionsCheckingInterval: LOOK_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
   }) as Server;
   server.maxConnections = MAX_CONNECTIONS;
+  server.setTimeout(limits.silentMs);
   await listening(server, listen);
   const { port } = server.address() as AddressInfo;
   return {

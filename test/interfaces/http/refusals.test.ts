@@ -147,7 +147,7 @@ describe('bad and hostile requests: the right status, and nothing is done', () =
       ...{ method: 'POST', headers: { 'content-type': 'application/json; charset=utf-8' } },
       body: new Uint8Array([0x22, 0xff, 0x22]),
     });
-    await expect(readJson(request, 100)).rejects.toMatchObject({
+    await expect(readJson(request, { bodyBytes: 100, bodyMs: 1_000 })).rejects.toMatchObject({
       code: 'INPUT_INVALID',
       message: 'the body is not UTF-8',
     });

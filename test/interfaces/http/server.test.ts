@@ -106,6 +106,32 @@ describe('serving', () => {
     expect(got).toMatch(/^HTTP\/1\.1 400/);
   });
 
+  it('a stream whose reader does not read ends all the same', async () => {
+    let n = 0;
+    const progress = async () => ({ phase: 'executing', units: `${n++}`.repeat(2_000_000) }) as never;
+    const limits = { streamMs: 300, pollMs: 10, streamsPerToken: 1 };
+    const { url } = await serve({ limits }, { progress, find: async () => foundRun() });
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.on('error', () => undefined).pause();
+    socket.write(
+      `GET /v1/recoveries/r-1/events HTTP/1.1\r\nhost: x\r\n${Object.entries(authorization).flat().join(': ')}\r\n\r\n`,
+    );
+    await vi.waitFor(() => expect(n).toBeGreaterThan(1));
+    await vi.waitFor(
+      async () => {
+        const stop = new AbortController();
+        const { status } = await fetch(`${url}/v1/recoveries/r-1/events`, {
+          headers: authorization,
+          signal: stop.signal,
+        });
+        stop.abort();
+        expect(status).toBe(200);
+      },
+      { timeout: 5_000, interval: 100 },
+    );
+    socket.destroy();
+  });
+
   it('stops: streams end, what is under way is answered, nobody comes in', async () => {
     let finish = () => {};
     const list = () => new Promise<[]>((resolve) => (finish = () => resolve([])));
