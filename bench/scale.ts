@@ -12,8 +12,7 @@ export interface PerTable {
   actions: number;
   keeperRequests: number;
   keeperWrites: number;
-  /** Of the bare script, with nothing between its statements: what an ensemble can do at least. */
-  keeperRequestsPerSecond: number | null;
+  keeperCpuMs: number;
   statements: number;
   temporalCpuMs: number;
   workerCpuMs: number;
@@ -33,20 +32,18 @@ export function perTableFigures(results: Results): PerTable | null {
   const found = rows[0];
   if (!found) return null;
   const { row, tables } = found;
-  const otherSeconds = row.other;
   const latencies = Object.entries(row.figures).flatMap(([name, value]) =>
     name.startsWith('meanMs ') ? [[name.slice('meanMs '.length), Number(value)] as const] : [],
   );
   return {
     ...{ from: row.what, tables, ours: ((row.ours ?? 0) * 1000) / tables },
-    bareMs: otherSeconds === null ? null : (otherSeconds * 1000) / tables,
+    bareMs: row.other === null ? null : (row.other * 1000) / tables,
     events: figure(row, 'eventsPerTable'),
     bytes: figure(row, 'historyBytesPerTable'),
     actions: figure(row, 'actionsPerTable'),
     keeperRequests: figure(row, 'keeperRequestsPerTable'),
     keeperWrites: figure(row, 'keeperWritesPerTable'),
-    keeperRequestsPerSecond:
-      otherSeconds === null ? null : (figure(row, 'otherKeeperRequestsPerTable') * tables) / otherSeconds,
+    keeperCpuMs: figure(row, 'cpuMsPerTable keeper'),
     statements: figure(row, 'statementsPerTable'),
     temporalCpuMs: figure(row, 'cpuMsPerTable temporal'),
     workerCpuMs: figure(row, 'cpuMsPerTable workers'),
@@ -69,7 +66,7 @@ export interface Scale {
   keeperWrites: number;
   keeperRequests: number;
   /** Hours, were it the only limit. */
-  hours: { engines: number | null; keeper: number | null; temporalCore: number; workerCore: number };
+  hours: { engines: number | null; keeper: number; temporalCore: number; workerCore: number };
   /** In which nothing but the engines and one ensemble limits: what everything else has to keep up with. */
   limitHours: number;
   limit: 'engines' | 'ZooKeeper';
@@ -84,18 +81,16 @@ export function computeScale(each: PerTable, { shards, replicas, tables }: Topol
   const units = shards * replicas * tables;
   // Nodes work side by side, and a later replica follows its authority table by table.
   const engines = each.bareMs === null ? null : (tables * each.bareMs) / HOUR_MS;
-  const keeper =
-    each.keeperRequestsPerSecond === null
-      ? null
-      : ((units * each.keeperRequests) / each.keeperRequestsPerSecond) * (1000 / HOUR_MS);
-  const limitHours = Math.max(engines ?? 0, keeper ?? 0);
+  // Its writes go through one leader, one after the other: so one core, however many servers there are.
+  const keeper = (units * each.keeperCpuMs) / HOUR_MS;
+  const limitHours = Math.max(engines ?? 0, keeper);
   const temporalCore = (units * each.temporalCpuMs) / HOUR_MS;
   const workerCore = (units * each.workerCpuMs) / HOUR_MS;
   return {
     ...{ units, events: units * each.events, gigabytes: (units * each.bytes) / 1e9, actions: units * each.actions },
     ...{ keeperWrites: units * each.keeperWrites, keeperRequests: units * each.keeperRequests },
     hours: { engines, keeper, temporalCore, workerCore },
-    ...{ limitHours, limit: (keeper ?? 0) > (engines ?? 0) ? ('ZooKeeper' as const) : ('engines' as const) },
+    ...{ limitHours, limit: keeper > (engines ?? 0) ? ('ZooKeeper' as const) : ('engines' as const) },
     temporalCores: limitHours === 0 ? 0 : temporalCore / limitHours,
     workerCores: limitHours === 0 ? 0 : workerCore / limitHours,
   };
@@ -105,6 +100,11 @@ export const LARGE: Topology = { shards: 100, replicas: 3, tables: 10_000 };
 
 const hours = (value: number | null) =>
   value === null ? '–' : value < 1 ? `${number(value * 60)} min` : `${number(value)} h`;
+
+const cores = (coreHours: number, toKeepUp: number) => [
+  `${number(coreHours)} core hours`,
+  `${number(toKeepUp)} cores keep up`,
+];
 
 /** One line for each thing that is used up. */
 export function scaleMarkdown(results: Results, topology = LARGE): string {
@@ -120,9 +120,9 @@ export function scaleMarkdown(results: Results, topology = LARGE): string {
     ],
     [
       'ZooKeeper',
-      `${number(each.keeperRequests)} requests, ${number(each.keeperWrites)} of them writes`,
+      `${number(each.keeperRequests)} requests, ${number(each.keeperWrites)} of them writes; ${number(each.keeperCpuMs)} ms`,
       `${number(all.keeperRequests)} requests, ${number(all.keeperWrites)} writes`,
-      `${hours(all.hours.keeper)} at the ${number(each.keeperRequestsPerSecond ?? 0)} requests a second seen here`,
+      `${hours(all.hours.keeper)} of one core`,
     ],
     [
       'Temporal’s histories',
@@ -131,18 +131,8 @@ export function scaleMarkdown(results: Results, topology = LARGE): string {
       '',
     ],
     ['Temporal’s actions', number(each.actions), number(all.actions), ''],
-    [
-      'Temporal’s CPU',
-      `${number(each.temporalCpuMs)} ms`,
-      `${number(all.hours.temporalCore)} core hours`,
-      `${number(all.temporalCores)} cores to keep up`,
-    ],
-    [
-      'workers’ CPU',
-      `${number(each.workerCpuMs)} ms`,
-      `${number(all.hours.workerCore)} core hours`,
-      `${number(all.workerCores)} cores to keep up`,
-    ],
+    ['Temporal’s CPU', `${number(each.temporalCpuMs)} ms`, ...cores(all.hours.temporalCore, all.temporalCores)],
+    ['workers’ CPU', `${number(each.workerCpuMs)} ms`, ...cores(all.hours.workerCore, all.workerCores)],
   ];
   const { shards, replicas, tables } = topology;
   return [

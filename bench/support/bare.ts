@@ -4,7 +4,7 @@
  */
 import { ClickHouseLogLevel, createClient, type ClickHouseClient } from '@clickhouse/client';
 import type { TableDefinition } from '../../src/domain/inventory.js';
-import { RECOVERY_DATABASE, quoteTable, cloneName } from '../../src/domain/names.js';
+import { cloneName, quoteTable } from '../../src/domain/names.js';
 import * as sql from '../../src/domain/statements.js';
 import type { TestNode } from '../../test/support/test-cluster.js';
 
@@ -45,9 +45,13 @@ export async function inLanes<T>(items: readonly T[], lanes: number, work: (item
   await Promise.all(Array.from({ length: lanes }, lane));
 }
 
-const DEFINITIONS = `SELECT database, name AS table, toString(uuid) AS uuid, engine, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey, primary_key AS primaryKey, sampling_key AS samplingKey, create_table_query AS createQuery FROM system.tables WHERE engine LIKE 'Replicated%' ORDER BY database, name`;
-
-export const definitionsOn = (node: Bare) => node.rows<TableDefinition>(DEFINITIONS);
+/** `old`: 18.16 has no UUIDs. */
+export function definitionsOn(node: Bare, old = false): Promise<TableDefinition[]> {
+  const uuid = old ? `''` : 'toString(uuid)';
+  return node.rows<TableDefinition>(
+    `SELECT database, name AS table, ${uuid} AS uuid, engine, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey, primary_key AS primaryKey, sampling_key AS samplingKey, create_table_query AS createQuery FROM system.tables WHERE engine LIKE 'Replicated%' ORDER BY database, name`,
+  );
+}
 
 export interface BareOptions {
   lanes: number;
@@ -82,5 +86,3 @@ export async function bareRestoreReplica(nodes: readonly TestNode[], options: Ba
     }),
   );
 }
-
-export { RECOVERY_DATABASE };

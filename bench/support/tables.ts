@@ -28,6 +28,9 @@ export const tableName = (index: number) => `${quote(DATABASE)}.${quote(`t${Stri
 
 const LANES = 4;
 
+/** No part is this small. SYSTEM STOP MERGES does not hold for tables that are made later. */
+export const UNMERGEABLE = 'max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1';
+
 /**
  * Each is a clone of one table, made replicated: what ZooKeeper would have to hold of it was never there, which to a
  * server is the same as having been lost.
@@ -37,9 +40,10 @@ export async function fillEmbedded(nodes: readonly TestNode[], { tables, parts =
     nodes.map(async (node) => {
       const bare = openBare(node, LANES);
       const seed = `${quote(DATABASE)}.seed`;
-      await bare.run('SYSTEM STOP MERGES');
       await bare.run(`CREATE DATABASE ${quote(DATABASE)} ENGINE = Atomic`);
-      await bare.run(`CREATE TABLE ${seed} (id UInt64, at DateTime, text String) ENGINE = MergeTree ORDER BY id`);
+      await bare.run(
+        `CREATE TABLE ${seed} (id UInt64, at DateTime, text String) ENGINE = MergeTree ORDER BY id SETTINGS ${UNMERGEABLE}`,
+      );
       for (let part = 0; part < parts; part++)
         await bare.run(
           `INSERT INTO ${seed} SELECT number + ${part * ROWS_IN_PART}, toDateTime('2026-01-01 00:00:00') + number, toString(cityHash64(number)) FROM numbers(${ROWS_IN_PART})`,

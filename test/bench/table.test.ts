@@ -115,7 +115,7 @@ describe('scale', () => {
       ...{ ...measured, case: 'restore-replica', what: 'restore replica, 1,000 tables, 1 shard', ours: 12, other: 10 },
       figures: {
         ...{ eventsPerTable: 2, historyBytesPerTable: 300, actionsPerTable: 1, keeperRequestsPerTable: 20 },
-        ...{ keeperWritesPerTable: 10, otherKeeperRequestsPerTable: 20, 'cpuMsPerTable temporal': 3 },
+        ...{ keeperWritesPerTable: 10, 'cpuMsPerTable keeper': 10, 'cpuMsPerTable temporal': 3 },
         ...{ 'cpuMsPerTable workers': 6, 'meanMs verifyTableParts': 7 },
       },
     },
@@ -128,7 +128,7 @@ describe('scale', () => {
     const other = { ...measuredRow, what: 'restore replica, 9,000 tables, 4 shards' };
     const all = withCase(results, 'restore-replica', result(measuredRow, larger, other).cases['c']!);
     expect(perTableFigures(all)).toMatchObject({
-      ...{ tables: 1000, ours: 12, bareMs: 10, events: 2, keeperRequestsPerSecond: 2000 },
+      ...{ tables: 1000, ours: 12, bareMs: 10, events: 2, keeperCpuMs: 10 },
       latencies: { verifyTableParts: 7 },
     });
     expect(perTableFigures(NO_RESULTS)).toBeNull();
