@@ -46,11 +46,11 @@ export function tablesNamedIn(tokens: readonly Token[]): Set<string> {
   const add = (name: TableName) => found.add(tableKey(name));
   tokens.forEach(({ kind, text }, at) => {
     const [mark, next] = [tokens[at + 1], tokens[at + 2]];
-    if (kind === 'string') {
-      const dot = text.indexOf('.');
-      if (dot > 0) add({ database: text.slice(0, dot), table: text.slice(dot + 1) });
-    }
-    if (kind === 'other' || next === undefined || next.kind === 'other') return;
+    if (kind === 'other') return;
+    // One name in quotes may hold both: Dictionary(`db.d`).
+    const dot = text.indexOf('.');
+    if (dot > 0) add({ database: text.slice(0, dot), table: text.slice(dot + 1) });
+    if (next === undefined || next.kind === 'other') return;
     if ((mark?.text === '.' && kind === 'name' && next.kind === 'name') || mark?.text === ',')
       add({ database: text, table: next.text });
   });

@@ -56,11 +56,18 @@ export function leftOutOf({ tables, databases }: Saved, inside: Inside): (TableN
   });
 }
 
-/** What the definition names but for itself; a view also its inner table, which it names by UUID only. */
+/** What the definition names but for itself; a view also its inner table, which it does not name. */
 function namedIn(definition: TableDefinition, tokens: readonly Token[]): string[] {
-  const inner = { database: definition.database, table: `.inner_id.${definition.uuid}` };
+  const { database, table, uuid } = definition;
   const own = tableKey(definition);
-  const named = [...tablesNamedIn(tokens), tableKey(inner), ...(isDictionary(definition) ? sourceTables(tokens) : [])];
+  // `dictGet('d', …)`: of the database that somebody was in, most likely this one.
+  const looked = callsIn(tokens).filter(({ name }) => /^(?:dict|joinget)/.test(name));
+  const beside = [`.inner_id.${uuid}`, `.inner.${table}`, ...looked.map(({ first }) => first?.text ?? '')];
+  const named = [
+    ...tablesNamedIn(tokens),
+    ...beside.map((each) => tableKey({ database, table: each })),
+    ...(isDictionary(definition) ? sourceTables(tokens) : []),
+  ];
   return named.filter((key) => key !== own);
 }
 

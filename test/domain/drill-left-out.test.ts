@@ -197,6 +197,9 @@ describe('what a drill does not make in its target', () => {
       view('of_view', 'SELECT n FROM db.`taken`'),
       dictionary('rates', "HTTP(URL 'http://rates/')"),
       table('priced', 'MergeTree ORDER BY n', "(`n` UInt64, `p` UInt64 DEFAULT dictGet('db.rates', 'p', n))"),
+      table('short', 'MergeTree ORDER BY n', "(`n` UInt64, `p` UInt64 DEFAULT dictGetOrDefault('rates', 'p', n, 0))"),
+      table('shown', 'Dictionary(`db.rates`)'),
+      table('word', 'MergeTree ORDER BY n', "(`n` String DEFAULT 'rates')"),
       table('buffered', "Buffer('db', 'priced', 1)"),
       dictionary('of_queue', "CLICKHOUSE(DB 'db' TABLE 'queue')"),
       dictionary('of_query', "CLICKHOUSE(QUERY 'SELECT n FROM db.queue')"),
@@ -208,11 +211,13 @@ describe('what a drill does not make in its target', () => {
       taken: 'it depends on db.queue, which is left out',
       of_view: 'it depends on db.taken, which is left out',
       priced: 'it depends on db.rates, which is left out',
+      short: 'it depends on db.rates, which is left out',
+      shown: 'it depends on db.rates, which is left out',
       buffered: 'it depends on db.priced, which is left out',
       of_queue: 'it depends on db.queue, which is left out',
       of_query: 'it depends on db.queue, which is left out',
     });
-    expect(Object.keys(found)).toHaveLength(8);
+    expect(Object.keys(found)).toHaveLength(10);
   });
 
   it('a view whose inner table is', () => {
