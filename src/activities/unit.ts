@@ -35,6 +35,10 @@ export function toDigest(row: { parts: string; rows: string; digest: string } | 
 /** The server's start time by which this process knows that it has raised the fence there. A restart forgets SYSTEM STOP. */
 const fencedBoots = new WeakMap<NodeRef, number>();
 
+/** When the ledger last said that nobody lifted the fence: asked again after a second, not before each of many statements. */
+const fenceSeenAt = new WeakMap<NodeRef, number>();
+const FENCE_SEEN_MS = 1_000;
+
 /** By the object, of which each configured node has one: two clusters may have nodes of the same name. */
 export function rememberFence(node: NodeRef, boot: number): void {
   fencedBoots.set(node, boot);
@@ -161,7 +165,9 @@ export class Unit {
       const boot = Number(proof.boot);
       const known = fencedBoots.get(this.node.ref);
       // now() and uptime() tick apart: a second or two is the same start.
-      if (known !== undefined && Math.abs(known - boot) <= 3) return proof;
+      const isSameStart = known !== undefined && Math.abs(known - boot) <= 3;
+      if (isSameStart && performance.now() - (fenceSeenAt.get(this.node.ref) ?? -Infinity) < FENCE_SEEN_MS)
+        return proof;
       // What an operator lifted stays lifted: it would not be in the ledger, and nobody would lift it again.
       if (!(await isFenced(this.node)))
         throw new RecoveryError(
@@ -171,6 +177,8 @@ export class Unit {
             objects: [this.item.node.name],
           },
         );
+      fenceSeenAt.set(this.node.ref, performance.now());
+      if (isSameStart) return proof;
       for (const statement of fence(methodOf(await capabilitiesOf(this.node)))) await this.node.execute(statement);
       fencedBoots.set(this.node.ref, boot);
     }

@@ -1,0 +1,69 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { PlanItem } from '../../src/domain/plan.js';
+import type { Ports } from '../../src/ports.js';
+import { detachedContext } from '../../src/activities/runtime.js';
+import { rememberFence, Unit } from '../../src/activities/unit.js';
+
+describe('before a statement of the plan is sent', () => {
+  const BOOT = 1_000;
+  let lifted = false;
+  let boot = BOOT;
+  let sent: string[] = [];
+  let unit: Unit;
+
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    [lifted, boot, sent] = [false, BOOT, []];
+    const ref = { name: 'n1', shard: '01', replica: 'r1' };
+    const node = {
+      ref,
+      query: async (sql: string, options: { params?: Record<string, unknown> } = {}) => {
+        if (sql.includes('AS writers')) return [{ merges: '0', writers: '0', boot: String(boot) }];
+        if (sql.includes("name = 'ledger'")) return [{ found: '1' }];
+        if (options.params?.['kind'] === 'fenced') return [{ at: '2026-01-01 00:00:00.000' }];
+        return options.params?.['kind'] === 'unfenced' && lifted ? [{ at: '2026-01-01 00:00:01.000' }] : [];
+      },
+      execute: async (sql: string) => void (sql.startsWith('EXPLAIN') || sent.push(sql)),
+    };
+    const cluster = { node: () => node, policy: { statementDeadlineSeconds: 5 }, topology: { nodes: [ref] } };
+    const ports = { cluster: () => cluster, sha256: () => '0'.repeat(64) } as unknown as Ports;
+    const item = {
+      database: 'd',
+      table: 't',
+      node: ref,
+      fetches: null,
+      statements: [{ step: 'detach', sql: 'DETACH' }],
+    };
+    unit = new Unit(ports, 'c', item as unknown as PlanItem, detachedContext());
+    rememberFence(ref, BOOT);
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  const send = () => unit.send('detach');
+  const sentOfPlan = () => sent.filter((sql) => sql.endsWith('DETACH')).length;
+
+  it('the fence is proved, and then it goes', async () => {
+    await send();
+    expect(sentOfPlan()).toBe(1);
+  });
+
+  it('a fence that was lifted by hand is noticed, a second later at most', async () => {
+    await send();
+    lifted = true;
+    vi.advanceTimersByTime(1_001);
+    await expect(send()).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
+    expect(sentOfPlan()).toBe(1);
+  });
+
+  it('a server that was restarted is fenced again, unless the fence was lifted', async () => {
+    boot += 100;
+    await send();
+    expect(sent.some((sql) => sql.startsWith('SYSTEM STOP MERGES'))).toBe(true);
+    lifted = true;
+    boot += 100;
+    await expect(send()).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
+    expect(sentOfPlan()).toBe(1);
+  });
+});
