@@ -157,7 +157,7 @@ async function act(unit: Unit, step: Step): Promise<void> {
       await unit.send('create-making');
       return unit.fenceTable(cloneName('making', unit.name));
     case 'fill-clone':
-      return replacePartitions(unit, unit.name, cloneName('making', unit.name), 'fill-making', 'empty-making');
+      return replacePartitions(unit, unit.name, cloneName('making', unit.name), 'fill-making');
     case 'take-out':
       await unit.send('detach');
       await unit.send('attach-plain');
@@ -193,17 +193,21 @@ async function act(unit: Unit, step: Step): Promise<void> {
   }
 }
 
-/** Makes one table's partitions those of another, where they differ. Hard links; safe to repeat. */
+/**
+ * Makes one table's partitions those of another, where they differ. Hard links; safe to repeat. `drop`: for partitions that
+ * the other lacks, which a table that was just made has none of.
+ */
 async function replacePartitions(
   unit: Unit,
   from: TableName,
   to: TableName,
   replace: StepName,
-  drop: StepName,
+  drop?: StepName,
 ): Promise<void> {
   for (const { id, sides } of await unit.differingPartitions(from, to)) {
     if (!/^[A-Za-z0-9_-]+$/.test(id))
       throw new RecoveryError('NOT_RECOVERABLE', `${tableKey(unit.name)} has an unexpected partition id`);
-    await unit.send(sides.includes('from') ? replace : drop, { [PARTITION_PLACEHOLDER]: id });
+    const step = sides.includes('from') ? replace : drop;
+    if (step) await unit.send(step, { [PARTITION_PLACEHOLDER]: id });
   }
 }

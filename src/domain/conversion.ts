@@ -39,14 +39,17 @@ function beforeClone(seen: Observation, goal: Goal): Step {
       why: 'it has no safety clone and is not as it was planned',
     };
   if (!seen.making) return { do: 'make-clone' };
-  return sameParts(seen.making, seen.table.parts) ? { do: 'complete-clone' } : { do: 'fill-clone' };
+  if (sameParts(seen.making, seen.table.parts)) return { do: 'complete-clone' };
+  // Never filled over: what REPLACE PARTITION replaces stays on the disk for some minutes, and a plain table whose server
+  // is killed meanwhile has it back, beside what replaced it (seen on 18.16.1). So a torn clone is made anew.
+  return { do: seen.making.parts === 0 ? 'fill-clone' : 'drop-making' };
 }
 
 /** The replicated table under its own name: the old one still, or the new one after its promotion. */
 function standing(seen: Observation, clone: PartsDigest, goal: Goal): Step {
   const promoted = seen.held !== null || !goal.standing;
   if (promoted) return seen.table.readonly ? { do: 'wait', why: 'becoming-writable' } : { do: 'done' };
-  if (goal.source === 'table' && !sameParts(seen.table.parts, clone))
+  if (goal.source === 'table' && !sameParts(seen.table.parts, clone) && !hasUndone(seen, clone))
     return { do: 'refuse', code: 'FENCE_BYPASSED', why: 'its parts changed after they were cloned' };
   // What a backup replaces may be writable: its path is there, its data is not.
   return seen.table.readonly || goal.source === 'backup'
@@ -54,11 +57,19 @@ function standing(seen: Observation, clone: PartsDigest, goal: Goal): Step {
     : { do: 'wait', why: 'becoming-readonly' };
 }
 
+/**
+ * Whether what differs from the clone was undone when ZooKeeper was lost, in memory only, and is back since the server was
+ * restarted: nobody can insert into a table that is read-only and not registered. A merge that was undone has the same rows.
+ */
+function hasUndone({ table, keeper }: Observation, clone: PartsDigest): boolean {
+  return table.readonly && keeper?.replicaPathExists === false && table.parts.rows >= clone.rows;
+}
+
 function takenOut(seen: Observation, clone: PartsDigest, goal: Goal): Step {
   if (seen.held) return { do: 'refuse', code: 'FENCE_BYPASSED', why: 'somebody created the table meanwhile' };
   // By rows: an old engine syntax takes no settings, so plain parts may have been merged, which loses no row. More rows
-  // than the clone's are parts that ZooKeeper was never told of: an insert or fetch that it was lost under, undone in
-  // memory and still on the disk, is there again once the table is attached (seen on 18.16.1).
+  // than the clone's are parts that ZooKeeper was never told of, as in `hasUndone`: they are there again once the table is
+  // attached (seen on 18.16.1).
   const more = seen.table.parts.rows - clone.rows;
   if (goal.source === 'table' && (more < 0 || (more > 0 && !goal.closed)))
     return {

@@ -158,11 +158,11 @@ function conversionStatements(
       return [
         planned('create-making', conversion.createTwin(cloneName('making', item), definition)),
         planned('fill-making', conversion.fill('making', item, item)),
-        planned('empty-making', conversion.empty('making', item)),
         planned('complete-clone', sql.completeClone('making', item)),
         ...takeOut,
         ...next,
         ...stalePath,
+        planned('drop-making', conversion.drop('making', item)),
       ];
     case 'recreate-and-fetch':
       return [...(item.standing ? takeOut : []), ...stalePath, ...next];

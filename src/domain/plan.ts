@@ -33,7 +33,6 @@ export type StepName =
   | 'make-clone'
   | 'create-making'
   | 'fill-making'
-  | 'empty-making'
   | 'complete-clone'
   | 'hold-clone'
   | 'drop-staging'

@@ -173,7 +173,11 @@ function effects(model: Model, step: Step, { goal: { fetches }, truth }: Course)
       return [[{ ...model, making: '' }]];
     case 'fill-clone':
       must(standing && model.making !== null, 'REPLACE PARTITION');
+      must(model.making === '', 'none: what it replaces is back when the server is killed');
       return filling(model.making ?? '', model.parts).map((states) => states.map((making) => ({ ...model, making })));
+    case 'drop-making':
+      must(model.making !== null, 'none: DROP IF EXISTS');
+      return [[{ ...model, making: null }]];
     case 'complete-clone':
       must(model.making !== null && model.clone === null, 'RENAME');
       return [[{ ...model, making: null, clone: model.making }]];

@@ -47,7 +47,7 @@ const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step
   // the clone
   ['untouched', see({ clone: null }), table, { do: 'make-clone' }],
   ['died once the twin was there', see({ clone: null, making: NO_PARTS }), table, { do: 'fill-clone' }],
-  ['died in the middle of filling it', see({ clone: null, making: half }), table, { do: 'fill-clone' }],
+  ['died in the middle of filling it', see({ clone: null, making: half }), table, { do: 'drop-making' }],
   ['died before the clone was called complete', see({ clone: null, making: full }), table, { do: 'complete-clone' }],
   [
     'a table without parts',
@@ -85,7 +85,31 @@ const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step
   ],
   [
     'written to after it was cloned',
-    see({ table: { parts: { ...full, parts: 5 } } }),
+    see({ table: { parts: { ...full, parts: 5, rows: 500 }, readonly: false } }),
+    table,
+    { do: 'refuse', code: 'FENCE_BYPASSED' },
+  ],
+  [
+    'written to after it was cloned, and read-only again',
+    see({ table: { parts: { ...full, parts: 5, rows: 500 } }, keeper: path }),
+    table,
+    { do: 'refuse', code: 'FENCE_BYPASSED' },
+  ],
+  [
+    'cloned, and its server has parts back that were undone when ZooKeeper was lost',
+    see({ table: { parts: { ...full, parts: 5, rows: 500 } } }),
+    table,
+    { do: 'take-out' },
+  ],
+  [
+    'cloned, and its server has a merge back that was undone when ZooKeeper was lost',
+    see({ table: { parts: merged } }),
+    table,
+    { do: 'take-out' },
+  ],
+  [
+    'cloned, and it lacks parts since',
+    see({ table: { parts: half } }),
     table,
     { do: 'refuse', code: 'FENCE_BYPASSED' },
   ],

@@ -84,8 +84,9 @@ describe('what the conversion sends', () => {
       {},
       0,
       [
-        ...['create-making', 'fill-making', 'empty-making', 'complete-clone', ...takeOut],
-        ...['create-next', 'fill-next', 'empty-next', 'promote', 'delete-replica-path', 'delete-peer-path'],
+        ...['create-making', 'fill-making', 'complete-clone', ...takeOut],
+        ...['create-next', 'fill-next', 'empty-next', 'promote'],
+        ...['delete-replica-path', 'delete-peer-path', 'drop-making'],
       ],
     ],
     [

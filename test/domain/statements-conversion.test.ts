@@ -31,7 +31,8 @@ describe('no name gets out of its quotes', () => {
   it.each<[builder: string, build: (name: TableName) => string, names?: 'in a path']>([
     ['createTwin', (of) => sql.createTwin(of, definition(NEW, of))],
     ['fill', (of) => sql.fill('next', of, of)],
-    ['empty', (of) => sql.empty('making', of)],
+    ['empty', (of) => sql.empty('next', of)],
+    ['drop', (of) => sql.drop('making', of)],
     ['detach', sql.detach],
     ['attachPlain', (of) => sql.attachPlain(definition(NEW, of))],
     ['moveAside', sql.moveAside],

@@ -169,45 +169,39 @@ describe('on servers that replicate, something dies in the middle [servers]', { 
     hold.release(place);
   }
 
-  // Retried once: an insert that the kill undid in memory may be back on the disk of a table in the old syntax, which is
-  // refused as VERIFY_FAILED (about one run in ten). Nothing is lost, but a person has to look: an open defect.
   it.each([
     ['that goes first', 0],
     ['that joins it', 1],
-  ])(
-    'the server of the replica %s is killed in every stage, and started by its operator',
-    { retry: 1 },
-    async (_name, node) => {
-      await setUp();
-      await loseKeeper();
-      const hold = await startHeldWorker(rig, [
-        AT.stop,
-        AT.verifyParts,
-        AT.createNext,
-        AT.fillNext,
-        AT.promote,
-        AT.canary,
-      ]);
-      const id = await start();
-      await at(hold, id, AT.stop, () => killAndRestart(node));
-      await at(hold, id, AT.verifyParts, () => killAndRestart(node));
-      await at(hold, id, AT.createNext, async () => {
-        expect(await stageOf(id)).toBe('restore-replica');
-        if (node === 0)
-          await waitFor(() => !hasReplicatedTables(node), { what: 'all tables taken out', deadlineMs: 60_000 });
-        await killAndRestart(node);
-      });
-      await at(hold, id, AT.fillNext, () => killAndRestart(node));
-      await giveKeeperBack(node);
-      await at(hold, id, AT.promote, () => killAndRestart(node));
-      await reached(hold, id, AT.canary);
-      expect(await stageOf(id)).toBe('validate');
-      await rig.cluster.killNode(node);
-      await rig.cluster.startNode(node);
-      hold.release(AT.canary);
-      await expectRecovered(id);
-    },
-  );
+  ])('the server of the replica %s is killed in every stage, and started by its operator', async (_name, node) => {
+    await setUp();
+    await loseKeeper();
+    const hold = await startHeldWorker(rig, [
+      AT.stop,
+      AT.verifyParts,
+      AT.createNext,
+      AT.fillNext,
+      AT.promote,
+      AT.canary,
+    ]);
+    const id = await start();
+    await at(hold, id, AT.stop, () => killAndRestart(node));
+    await at(hold, id, AT.verifyParts, () => killAndRestart(node));
+    await at(hold, id, AT.createNext, async () => {
+      expect(await stageOf(id)).toBe('restore-replica');
+      if (node === 0)
+        await waitFor(() => !hasReplicatedTables(node), { what: 'all tables taken out', deadlineMs: 60_000 });
+      await killAndRestart(node);
+    });
+    await at(hold, id, AT.fillNext, () => killAndRestart(node));
+    await giveKeeperBack(node);
+    await at(hold, id, AT.promote, () => killAndRestart(node));
+    await reached(hold, id, AT.canary);
+    expect(await stageOf(id)).toBe('validate');
+    await rig.cluster.killNode(node);
+    await rig.cluster.startNode(node);
+    hold.release(AT.canary);
+    await expectRecovered(id);
+  });
 
   it('the server of the replica that goes first is killed in the middle of CREATE: registered, without a table; it is registered anew, and not as lost', async () => {
     await setUp({ policies: { statementDeadlineSeconds: 20 } });
