@@ -14,13 +14,12 @@ import {
 } from '../domain/inventory.js';
 import { cloneName, quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
-import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper, type Ports } from '../ports.js';
+import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
 import { probe } from './capabilities.js';
 import { readLedger } from './ledger.js';
+import { isOfHash, NO_NAMES, type NameHash, type Sha256 } from './name-hash.js';
 import * as queries from './queries.js';
 import { toDigest } from './unit.js';
-
-type Sha256 = Ports['sha256'];
 
 /** Reads everything that the planner needs to know of a node. Sends reads only. */
 export async function observeNode(cluster: ClusterPorts, ref: NodeRef, sha256: Sha256): Promise<NodeFacts> {
@@ -238,22 +237,6 @@ async function uncovered(aside: string[], localParts: () => Promise<string[]>): 
   if (aside.length === 0) return 0;
   const names = aside.map((name) => name.slice(name.indexOf('_') + 1));
   return missingParts(names, await localParts()).length;
-}
-
-/** The names of a table's active parts in two values, made on the node. */
-export interface NameHash {
-  /** UInt64 as text. */
-  names: string;
-  /** SHA-256 of the names in order, a line each. */
-  hash: string;
-}
-
-export const NO_NAMES: NameHash = { names: '0', hash: '' };
-
-/** Whether a list is exactly that of which the node made the hash. Names leave a node only where it is not. */
-export function isOfHash(listed: readonly string[], { names, hash }: NameHash, sha256: Sha256): boolean {
-  if (listed.length !== Number(names)) return false;
-  return listed.length === 0 || sha256([...listed].sort().join('\n')) === hash;
 }
 
 /**

@@ -2,6 +2,8 @@
  * Reads for servers without part hashes, UUIDs and detached_* tables, as tried on 18.16.1. Their parts are compared by
  * rows and bytes on disk: a hard link and a fetched part have both alike.
  */
+const OF_TABLES = 'has({databases:Array(String)}, database) AND has({tables:Array(String)}, table)';
+const OF_NAMES = 'has({databases:Array(String)}, database) AND has({tables:Array(String)}, name)';
 const NOTHING = 'FROM system.one WHERE dummy = 1';
 const ACTIVE = 'FROM system.parts WHERE active AND rows > 0';
 const DIGEST = `count() AS parts, sum(rows) AS total, toString(sum(cityHash64(rows, bytes_on_disk))) AS digest, toString(sum(cityHash64(name, rows, bytes_on_disk))) AS identity, uniqExact(partition_id) AS partitions`;
@@ -13,19 +15,17 @@ export const PENDING_DROPS = `SELECT '' AS uuid ${NOTHING}`;
 
 const DEFINITION = `database, name AS table, '' AS uuid, engine, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey, primary_key AS primaryKey, sampling_key AS samplingKey, create_table_query AS createQuery`;
 export const TABLES = `SELECT ${DEFINITION} FROM system.tables WHERE has({databases:Array(String)}, database) AND NOT is_temporary ORDER BY database, name`;
-export const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
+export const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE ${OF_NAMES}`;
 
 export const PART_DIGESTS = digests('has({databases:Array(String)}, database)');
 export const DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS plain, 0 AS attaching, emptyArrayString() AS aside ${NOTHING}`;
 /** A name is of one Keeper path's block numbers: on two replicas, the same name with the same bytes is the same part. */
 export const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, concat(name, '/', toString(bytes_on_disk)) AS hash ${ACTIVE} AND database = {database:String} AND table = {table:String}`;
 
-export const UNIT_DIGESTS = digests(
-  `((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND has({clones:Array(String)}, table)))`,
-);
-export const UNIT_CLONES = `SELECT name, '' AS uuid FROM system.tables WHERE database = '_recovery' AND has({clones:Array(String)}, name)`;
+export const UNIT_DIGESTS = digests(OF_TABLES);
+export const UNIT_CLONES = `SELECT database, name AS table, '' AS uuid FROM system.tables WHERE ${OF_NAMES}`;
 export const UNIT_DETACHED_TABLE = `SELECT '' AS uuid ${NOTHING}`;
-export const UNIT_DETACHED_PARTS = `SELECT 0 AS total`;
+export const UNIT_DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS total ${NOTHING}`;
 
 const FROM = '(database = {fromDatabase:String} AND table = {fromTable:String})';
 const TO = '(database = {toDatabase:String} AND table = {toTable:String})';

@@ -3,6 +3,13 @@ import * as old from './queries-old.js';
 
 /** All reads. Values are bound; a read never changes anything. */
 
+/** Of several tables at once. Where names of two databases are crossed, it is also of tables that nobody asked for. */
+export const OF_TABLES = `has({databases:Array(String)}, database) AND has({tables:Array(String)}, table)`;
+export const OF_NAMES = `has({databases:Array(String)}, database) AND has({tables:Array(String)}, name)`;
+
+// Of a tag: /* ch-recover 0123456789abcdef */
+const TAG_LENGTH = 33;
+
 /** Non-empty parts only: REPLACE PARTITION leaves empty covering parts. */
 const DIGEST = `count() AS parts, sum(p.rows) AS rows, toString(sum(cityHash64(p.hash_of_all_files, p.rows))) AS digest, uniqExact(partition_id) AS partitions, sum(bytes_on_disk) AS bytes`;
 
@@ -15,7 +22,7 @@ const PENDING_DROPS = `SELECT toString(uuid) AS uuid FROM system.dropped_tables`
 
 const DEFINITION = `database, name AS table, toString(uuid) AS uuid, engine, engine_full AS engineFull, partition_key AS partitionKey, sorting_key AS sortingKey, primary_key AS primaryKey, sampling_key AS samplingKey, create_table_query AS createQuery`;
 const TABLES = `SELECT ${DEFINITION} FROM system.tables WHERE has({databases:Array(String)}, database) AND NOT is_temporary ORDER BY database, name`;
-const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
+const ONE_TABLE = `SELECT ${DEFINITION} FROM system.tables WHERE ${OF_NAMES}`;
 /** Makes createQuery carry UUIDs, TO INNER UUID among them. */
 export const WITH_UUID = { show_table_uuid_in_table_create_query_if_not_nil: 1 };
 
@@ -30,17 +37,19 @@ export const PARTS_WITH_INACTIVE = `SELECT database, table, name, active, path F
 /** In an order of bytes, as JavaScript sorts them too: part names are ASCII. */
 const NAME_HASH = `count() AS names, lower(hex(SHA256(arrayStringConcat(arraySort(groupArray(name)), '\\n')))) AS hash`;
 export const PART_NAME_HASHES = `SELECT database, table, ${NAME_HASH} FROM system.parts WHERE active AND has({databases:Array(String)}, database) GROUP BY database, table`;
+export const UNIT_NAME_HASH = `SELECT database, table, ${NAME_HASH} FROM system.parts WHERE active AND ${OF_TABLES} GROUP BY database, table`;
 export const PART_NAMES = `SELECT name FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}`;
 const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
 
-const UNIT_DIGESTS = `SELECT database, table, ${DIGEST}, sum(p.max_block_number - p.min_block_number + 1) AS blocks FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((database = {database:String} AND table = {table:String}) OR (database = '_recovery' AND has({clones:Array(String)}, table))) GROUP BY database, table`;
-const UNIT_CLONES = `SELECT name, toString(uuid) AS uuid FROM system.tables WHERE database = '_recovery' AND has({clones:Array(String)}, name)`;
-export const UNIT_REPLICA = `SELECT is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+const UNIT_DIGESTS = `SELECT database, table, ${DIGEST}, sum(p.max_block_number - p.min_block_number + 1) AS blocks FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ${OF_TABLES} GROUP BY database, table`;
+const UNIT_CLONES = `SELECT database, name AS table, toString(uuid) AS uuid FROM system.tables WHERE ${OF_NAMES}`;
+export const UNIT_REPLICA = `SELECT database, table, is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE ${OF_TABLES}`;
 /** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
 export const REPLICATION = `SELECT queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
-const UNIT_DETACHED_PARTS = `SELECT count() AS total FROM system.detached_parts WHERE database = {database:String} AND table = {table:String}`;
-export const RUNNING = `SELECT max(elapsed) AS seconds, count() AS running FROM system.processes WHERE startsWith(query, {tag:String})`;
+const UNIT_DETACHED_PARTS = `SELECT database, table, count() AS total FROM system.detached_parts WHERE ${OF_TABLES} GROUP BY database, table`;
+/** Tags of units are of one length; who waits for an answer looks for its own. */
+export const RUNNING = `SELECT '' AS database, substring(query, 1, ${TAG_LENGTH}) AS table, max(elapsed) AS seconds FROM system.processes WHERE startsWith(query, '/* ch-recover ') AND has({databases:Array(String)}, '') AND has({tables:Array(String)}, table) GROUP BY table`;
 
 /** Partitions in which two tables differ: what still has to be replaced in the one, or dropped where the other has none. */
 const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides FROM

@@ -15,6 +15,8 @@ import { fence, fenceTable, openReplication } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { isFenced } from './ledger.js';
+import { lookAt } from './looks.js';
+import { isOfHash, NO_NAMES, type NameHash } from './name-hash.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 
@@ -51,6 +53,7 @@ export class Unit {
   /** Starts every statement of ours about this table, so that it is found in `system.processes` by whoever comes next. */
   readonly tag: string;
   private readonly cluster: ClusterPorts;
+  private readonly sha256: Ports['sha256'];
   /** The server's time, in seconds, when the replication queue of a table was first looked at. */
   private readonly since = new Map<string, number>();
 
@@ -60,6 +63,7 @@ export class Unit {
     readonly item: PlanItem,
     private readonly context: StepContext,
   ) {
+    this.sha256 = ports.sha256;
     this.cluster = ports.cluster(cluster);
     this.node = this.cluster.node(item.node.name);
     this.name = { database: item.database, table: item.table };
@@ -190,8 +194,7 @@ export class Unit {
 
   private async definitionOf(name: TableName): Promise<TableDefinition | null> {
     const can = await capabilitiesOf(this.node);
-    const [found] = await this.node.query<TableDefinition>((await this.reads()).ONE_TABLE, {
-      params: { ...name },
+    const [found] = await lookAt<TableDefinition>(this.node, (await this.reads()).ONE_TABLE, [name], {
       settings: can.partHashes ? queries.WITH_UUID : {},
     });
     return found ?? null;
@@ -209,14 +212,14 @@ export class Unit {
     stagingUuid: string;
   }> {
     const roles: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
-    const clones = roles.map((role) => this.clone(role));
+    const clones = roles.map((role) => cloneName(role, this.name));
     const reads = await this.reads();
     const [rows, present] = await Promise.all([
-      this.node.query<DigestRow>(reads.UNIT_DIGESTS, { params: { ...this.name, clones } }),
-      this.node.query<{ name: string; uuid: string }>(reads.UNIT_CLONES, { params: { clones } }),
+      lookAt<DigestRow>(this.node, reads.UNIT_DIGESTS, [this.name, ...clones]),
+      lookAt<TableName & { uuid: string }>(this.node, reads.UNIT_CLONES, clones),
     ]);
     const clone = (name: string) => rows.find((row) => row.database === '_recovery' && row.table === name);
-    const exists = (name: string) => present.some((found) => found.name === name);
+    const exists = (name: string) => present.some((found) => found.table === name);
     const of = (name: string) => (exists(name) ? toDigest(clone(name)) : null);
     const table = rows.find((row) => row.database === this.name.database && row.table === this.name.table);
     const next = this.clone('next');
@@ -228,7 +231,7 @@ export class Unit {
       staging: of(this.clone('staging')),
       held: of(this.clone('held')),
       next: of(next),
-      stagingUuid: present.find((clone) => clone.name === this.clone('staging'))?.uuid ?? '',
+      stagingUuid: present.find((found) => found.table === this.clone('staging'))?.uuid ?? '',
     };
   }
 
@@ -239,10 +242,9 @@ export class Unit {
   }
 
   async running(): Promise<{ seconds: number } | null> {
-    const [row] = await this.node.query<{ seconds: number; running: string }>(queries.RUNNING, {
-      params: { tag: this.tag },
-    });
-    return row && Number(row.running) > 0 ? { seconds: Number(row.seconds) } : null;
+    const tag = { database: '', table: this.tag };
+    const [row] = await lookAt<TableName & { seconds: number }>(this.node, queries.RUNNING, [tag]);
+    return row ? { seconds: Number(row.seconds) } : null;
   }
 
   async observe(embedded: boolean): Promise<Seen> {
@@ -252,7 +254,7 @@ export class Unit {
     const [definition, digests, [detached]] = await Promise.all([
       this.definition(),
       this.digests(),
-      this.node.query<{ total: string }>(reads.UNIT_DETACHED_PARTS, { params: this.name }),
+      lookAt<TableName & { total: string }>(this.node, reads.UNIT_DETACHED_PARTS, [this.name]),
     ]);
     const state = await this.tableState(definition);
     const [own, next] = await Promise.all([
@@ -304,10 +306,8 @@ export class Unit {
   }
 
   private async replica(name: TableName): Promise<Replica | null> {
-    const [row] = await this.node.query<QueueRow & Record<'readonly' | 'sessionExpired', number> & KeeperPath>(
-      queries.UNIT_REPLICA,
-      { params: { ...name } },
-    );
+    type Row = TableName & QueueRow & Record<'readonly' | 'sessionExpired', number> & KeeperPath;
+    const [row] = await lookAt<Row>(this.node, queries.UNIT_REPLICA, [name]);
     if (!row) return null;
     return {
       tablePath: row.tablePath,
@@ -358,12 +358,7 @@ export class Unit {
     const listed = parts ?? [];
     let agree: boolean | null = null;
     if (here) {
-      const name = isNext ? cloneName('next', this.name) : this.name;
-      const local = await this.node.query<{ name: string }>(queries.PART_NAMES, { params: { ...name } });
-      agree = partsAgree(
-        listed,
-        local.map((part) => part.name),
-      );
+      agree = await this.agreesWith(listed, isNext ? cloneName('next', this.name) : this.name);
     }
     const live = here !== null && !here.readonly && !embedded;
     return {
@@ -373,6 +368,17 @@ export class Unit {
       parts: listed.length,
       stalePeers: false,
     };
+  }
+
+  /** The names themselves leave the node only where they are not exactly those that are listed. */
+  private async agreesWith(listed: string[], name: TableName): Promise<boolean> {
+    const [hash = NO_NAMES] = await lookAt<TableName & NameHash>(this.node, queries.UNIT_NAME_HASH, [name]);
+    if (isOfHash(listed, hash, this.sha256)) return true;
+    const local = await this.node.query<{ name: string }>(queries.PART_NAMES, { params: { ...name } });
+    return partsAgree(
+      listed,
+      local.map((part) => part.name),
+    );
   }
 
   /** Whether anything is left on the path of what the plan wants gone before this replica goes first. */

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { lookAt } from '../../src/activities/looks.js';
+import type { TableName } from '../../src/domain/names.js';
+import { ServerError, type ClickHouseNode, type StatementOptions } from '../../src/ports.js';
+
+type Row = TableName & { seen: number };
+
+/** A node whose answers say in which query they were made; each waits for `release`. */
+function fakeNode(fails: (tables: string[]) => boolean = () => false) {
+  const asked: string[][] = [];
+  const gates: (() => void)[] = [];
+  const query = async (_sql: string, { params = {} }: StatementOptions = {}) => {
+    const { databases, tables } = params as { databases: string[]; tables: string[] };
+    const seen = asked.push(tables);
+    await new Promise<void>((resolve) => gates.push(resolve));
+    if (fails(tables)) throw new ServerError(60, 'no', 'n1');
+    // As the server would: crossed names, too.
+    return databases.flatMap((database) => tables.map((table) => ({ database, table, seen })));
+  };
+  const node = { ref: { name: 'n1', shard: '01', replica: 'r1' }, query, execute: async () => undefined };
+  const release = async () => {
+    for (const open of gates.splice(0)) open();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  };
+  return { node: node as unknown as ClickHouseNode, asked, release };
+}
+
+const t = (table: string, database = 'db') => ({ database, table });
+
+describe('looks at many tables at once', () => {
+  it('wait for the query that is under way, and are answered by the next one together', async () => {
+    const { node, asked, release } = fakeNode();
+    const first = lookAt<Row>(node, 'q', [t('a')]);
+    await Promise.resolve();
+    await Promise.resolve();
+    const others = ['b', 'c', 'a'].map((name) => lookAt<Row>(node, 'q', [t(name)]));
+    await release();
+    await release();
+    expect(await first).toEqual([{ ...t('a'), seen: 1 }]);
+    // From after its question, also about a table that was just looked at.
+    expect(await Promise.all(others)).toEqual(['b', 'c', 'a'].map((name) => [{ ...t(name), seen: 2 }]));
+    expect(asked).toEqual([['a'], ['b', 'c', 'a']]);
+  });
+
+  it('get their own tables only, and other queries do not wait for them', async () => {
+    const { node, asked, release } = fakeNode();
+    const looks = [
+      lookAt<Row>(node, 'q', [t('a'), t('clone a', '_recovery')]),
+      lookAt<Row>(node, 'q', [t('b')]),
+      lookAt<Row>(node, 'other', [t('a')]),
+    ];
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(asked).toHaveLength(2);
+    await release();
+    const [a, b] = await Promise.all(looks);
+    expect(a?.map(({ database, table }) => `${database}.${table}`)).toEqual(['db.a', '_recovery.clone a']);
+    expect(b).toHaveLength(1);
+  });
+
+  it('are asked one by one where a query fails: one table takes no other with it', async () => {
+    const { node, release } = fakeNode((tables) => tables.includes('bad'));
+    const settled = Promise.allSettled(['a', 'bad', 'b'].map((name) => lookAt<Row>(node, 'q', [t(name)])));
+    for (let turn = 0; turn < 5; turn++) await release();
+    expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    const again = lookAt<Row>(node, 'q', [t('a')]);
+    await release();
+    await release();
+    expect(await again).toHaveLength(1);
+  });
+});
