@@ -7,8 +7,11 @@ import type { RecoveryRequest } from '../../src/domain/request.js';
 import { CLUSTER } from '../../test/support/recovery-rig.js';
 import { kill, type Child } from '../../test/support/processes.js';
 import { stopWorkers, type Arena } from './arena.js';
+import type { ServersArena } from './servers-arena.js';
 import { countHistory, cpuSeconds, keeperCount, memory, since, type HistoryCount, type KeeperCount } from './meters.js';
 import { statementCount } from './tables.js';
+
+type AnyArena = Arena | ServersArena;
 
 export interface Cost {
   seconds: number;
@@ -26,7 +29,7 @@ export interface ProductRun extends Cost {
   peakMb: number | null;
 }
 
-async function metered<T>(arena: Arena, workers: () => readonly number[], body: () => Promise<T>) {
+async function metered<T>(arena: AnyArena, workers: () => readonly number[], body: () => Promise<T>) {
   const { rig } = arena;
   const parts = () => ({
     nodes: cpuSeconds(rig.cluster.nodes.flatMap(({ pid }) => pid ?? [])),
@@ -57,7 +60,7 @@ async function metered<T>(arena: Arena, workers: () => readonly number[], body: 
   return { result, cost };
 }
 
-export async function runOther(arena: Arena, body: () => Promise<void>): Promise<Cost> {
+export async function runOther(arena: AnyArena, body: () => Promise<void>): Promise<Cost> {
   return (await metered(arena, () => [], body)).cost;
 }
 
@@ -71,7 +74,7 @@ export interface ProductOptions {
 }
 
 /** From the start of the workflow to its end. @throws Error where it does not succeed, or not in its time */
-export async function runProduct(arena: Arena, options: ProductOptions): Promise<ProductRun> {
+export async function runProduct(arena: AnyArena, options: ProductOptions): Promise<ProductRun> {
   const { rig, client } = arena;
   const { workers: count = 1, deadlineSeconds, request = {} } = options;
   const workers: Child[] = [];
