@@ -11,6 +11,7 @@ import type { Documents } from './adapters/reports/documents.js';
 import { createDrillStore } from './adapters/reports/drill-store.js';
 import { fileDocuments } from './adapters/reports/file-documents.js';
 import { createResolver } from './adapters/resolve.js';
+import { createPieceStore } from './adapters/reports/piece-store.js';
 import { createReportStore } from './adapters/reports/report-store.js';
 import { s3Documents } from './adapters/reports/s3-documents.js';
 import type { BackupConfig, ClusterConfig, Config } from './config/checks.js';
@@ -50,6 +51,7 @@ export function createPorts(config: Config, { log, searchAttributes = false }: C
     },
     clusterNames: () => Object.keys(config.clusters),
     reports: createReportStore(documents),
+    pieces: createPieceStore(documents),
     drills: createDrillStore(documents),
     coldReports: createColdStore(documents),
     // Asked in activities only.

@@ -195,6 +195,13 @@ export interface ReportStore {
   plan(hash: string): Promise<string | null>;
 }
 
+/** Parts of plans that are too large for a history, and results of their batches. Throws `PLAN_UNAVAILABLE`. */
+export interface PieceStore {
+  put(name: string, text: string): Promise<void>;
+  /** Null where there is none. */
+  get(name: string): Promise<string | null>;
+}
+
 /** Reports of drills, for as long as somebody keeps them: Temporal forgets its runs. */
 export interface DrillStore {
   /** Returns where it was put, for people. Safe to repeat. */
@@ -217,6 +224,7 @@ export interface Ports {
   cluster(name: string): ClusterPorts;
   clusterNames(): string[];
   reports: ReportStore;
+  pieces: PieceStore;
   drills: DrillStore;
   coldReports: ColdStore;
   /** The id of a recovery of this cluster that runs, or waits for its approval; null: there is none. */

@@ -2,6 +2,8 @@ import type { Objectives, Report } from '../domain/report.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import type { BackupRequest, RecoveryRequest } from '../domain/request.js';
+import type { PlanRef } from '../domain/stored-plan.js';
+import { addTallies, NO_TALLY, type Tally } from '../domain/tally.js';
 import type { NodeRef } from '../domain/topology.js';
 import type { Ports } from '../ports.js';
 import { attachParts, prepareStaging } from './attach-parts.js';
@@ -10,12 +12,15 @@ import { liftFence, raiseFence } from './fence.js';
 import { finishNode } from './finish.js';
 import { inLanes } from './observe-node.js';
 import { proveReplication } from './canary.js';
+import { Batch, type BatchInput, type BatchSummary } from './batch.js';
 import { keepPlan } from './keep-plan.js';
+import { saveLargeReport, type LargeReportInput } from './large-report.js';
 import { planRecovery } from './plan-recovery.js';
 import { promoteTables } from './promote.js';
 import { restoreData } from './restore-data.js';
 import { createObjects, restoreReplica } from './restore-replica.js';
 import { runStep } from './runtime.js';
+import { readIndex, withoutItems } from './stored-plan.js';
 import { validateTable, type Validation } from './validate.js';
 import { verifyParts } from './verify-parts.js';
 
@@ -50,6 +55,7 @@ function settingsOf(ports: Ports, name: string): Settings {
     ...(cold && { cold: { repositories: copies, agentTimeoutSeconds: cold.agentTimeoutSeconds } }),
   };
 }
+export type { BatchInput, BatchSummary } from './batch.js';
 
 export type ValidationResult = Validation & { key: string };
 
@@ -67,7 +73,7 @@ export function createActivities(ports: Ports) {
       return step(request.cluster, async (context) => {
         const plan = await planRecovery(ports, request, context, copies);
         await keepPlan(ports, plan);
-        return plan;
+        return withoutItems(ports, plan);
       });
     },
     async fenceNode({ run, node }: { run: Run; node: NodeRef }): Promise<{ streamingTables: number }> {
@@ -92,6 +98,35 @@ export function createActivities(ports: Ports) {
     },
     async restoreTableReplica({ run, item, embedded }: UnitInput) {
       return step(run.cluster, (context) => restoreReplica(ports, run.cluster, item, embedded, context));
+    },
+    /** Of a large plan, as `createDatabases`. */
+    async createPlannedDatabases({ run, stored, node }: { run: Run; stored: PlanRef; node: string }): Promise<void> {
+      return step(run.cluster, async () => {
+        const { plan } = await readIndex(ports, stored);
+        const found = plan.nodes.find((each) => each.node.name === node);
+        for (const statement of found?.databases ?? []) await ports.cluster(run.cluster).node(node).execute(statement);
+      });
+    },
+    async restoreBatch(input: BatchInput): Promise<BatchSummary> {
+      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).restore());
+    },
+    async validateBatch(input: BatchInput): Promise<BatchSummary> {
+      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).validate());
+    },
+    async promoteBatch(input: BatchInput): Promise<BatchSummary> {
+      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).promote());
+    },
+    async createBatchObjects(input: BatchInput): Promise<BatchSummary> {
+      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).objects());
+    },
+    /** Of all batches of a shard, from `batch` on. */
+    async skipFailed({ batches, ...input }: BatchInput & { batches: number }): Promise<Tally> {
+      return step(input.run.cluster, async (context) => {
+        let tally = NO_TALLY;
+        for (let batch = input.batch; batch < input.batch + batches; batch++)
+          tally = addTallies(tally, (await (await Batch.open(ports, { ...input, batch }, context)).skip()).tally);
+        return tally;
+      });
     },
     async createObjects({ run, items }: { run: Run; items: PlanItem[] }) {
       return step(run.cluster, (context) => createObjects(ports, run.cluster, items, context));
@@ -126,6 +161,10 @@ export function createActivities(ports: Ports) {
     },
     async saveReport({ id, report }: { id: string; report: Report }): Promise<string> {
       return runStep(0, () => ports.reports.save(id, report));
+    },
+    /** Adds all tables to the report of a large recovery; returns it as the workflow's result can have it. */
+    async saveLargeReport(input: LargeReportInput): Promise<Report> {
+      return runStep(0, () => saveLargeReport(ports, input));
     },
     async listBackupNodes({ cluster, to }: BackupRequest): Promise<NodeRef[]> {
       return runStep(0, async () => {

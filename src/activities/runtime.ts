@@ -14,6 +14,8 @@ export interface StepContext {
   signal: AbortSignal;
   /** Throws STALE_ATTEMPT when this process was stopped for so long that another worker may have taken over. */
   assertFresh(): void;
+  /** Whether nobody else can have taken over: also true of an attempt that was asked to stop. */
+  isOurs(): boolean;
   progress(detail: unknown): void;
 }
 
@@ -36,7 +38,12 @@ export function freshness(heartbeatTimeoutMs: number): { tickMs: number; standst
 
 /** For reads outside of an activity (CLI `plan`, `doctor`, `unfence`): nothing to heartbeat, nobody can take over. */
 export function detachedContext(): StepContext {
-  return { signal: new AbortController().signal, assertFresh: () => undefined, progress: () => undefined };
+  return {
+    signal: new AbortController().signal,
+    assertFresh: () => undefined,
+    isOurs: () => true,
+    progress: () => undefined,
+  };
 }
 
 /**
@@ -59,6 +66,9 @@ export async function runStep<T>(patienceSeconds: number, body: (context: StepCo
         throw new RecoveryError('STALE_ATTEMPT', 'this worker stood still, and another may have taken over');
       if (cancellationSignal().aborted) throw new RecoveryError('STALE_ATTEMPT', 'this attempt was cancelled');
     },
+    isOurs: () =>
+      performance.now() - lastTick < standstillMs &&
+      (!cancellationSignal().aborted || cancellationDetails()?.cancelRequested === true),
     progress: (next) => {
       detail = next;
     },
@@ -140,6 +150,9 @@ export function toProblem(error: unknown): Problem {
   return problem('INTERNAL', message(error).slice(0, 500));
 }
 
+/** By Temporal: another attempt may do better, and a store that is away must not cost a recovery. */
+const RETRIED: ReadonlySet<ErrorCode> = new Set(['STALE_ATTEMPT', 'PLAN_UNAVAILABLE']);
+
 export function toFailure(error: unknown): Error {
   if (error instanceof ApplicationFailure) return error;
   // Temporal's own cancellation must reach the SDK as it is.
@@ -148,7 +161,7 @@ export function toFailure(error: unknown): Error {
   return ApplicationFailure.create({
     type: found.code,
     message: found.message,
-    nonRetryable: found.code !== 'STALE_ATTEMPT' && (found.code !== 'INTERNAL' || activityInfo().attempt >= 3),
+    nonRetryable: !RETRIED.has(found.code) && (found.code !== 'INTERNAL' || activityInfo().attempt >= 3),
     details: [found],
     cause: error instanceof Error ? error : undefined,
   });

@@ -40,6 +40,9 @@ const policySchema = z
     approvalTimeoutSeconds: count(MAX_SECONDS),
     onFailure: z.enum(['stay-fenced', 'unfence']),
     lanesPerNode: count(256).describe('tables worked on at once, per node'),
+    maxTablesInFlight: count(1_024).describe(
+      'of more than about 200 tables, worked on at once in a shard: the worker finds out how many are fastest, up to this',
+    ),
     keepAside: z.boolean().describe('keep safety clones after a success'),
     checkParts: z.enum(['all', 'restored', 'none']),
     unavailableDeadlineSeconds: count(MAX_SECONDS),

@@ -12,6 +12,7 @@ import {
   type TableReport,
 } from './report.js';
 import type { RecoveryRequest } from './request.js';
+import { tallyOf, type Tally } from './tally.js';
 import { spansOf, type TimedStage } from './timeline.js';
 
 /** How one unit of the plan ended. */
@@ -33,6 +34,8 @@ export interface ReportInput {
   plan: Plan | null;
   approvedBy: string;
   results: Map<string, UnitResult>;
+  /** Where the results are elsewhere: how they are in sum. */
+  tally?: Tally;
   /** By the same key. */
   timelines?: Map<string, TimedStage[]>;
   stages: StageReport[];
@@ -59,7 +62,7 @@ export function emptyStages(): StageReport[] {
 }
 
 /** The one place that decides how a recovery ended. Anything that is not proved good is not a success (invariant D). */
-export function decideOutcome(input: Pick<ReportInput, 'plan' | 'results' | 'aborted' | 'problem'>): {
+export function decideOutcome(input: Pick<ReportInput, 'plan' | 'results' | 'aborted' | 'problem' | 'tally'>): {
   outcome: Outcome;
   problem?: Problem;
 } {
@@ -67,39 +70,35 @@ export function decideOutcome(input: Pick<ReportInput, 'plan' | 'results' | 'abo
   if (input.problem) return { outcome: ERRORS[input.problem.code].outcome, problem: input.problem };
   const refusal = input.plan?.refusals[0];
   if (refusal) return { outcome: ERRORS[refusal.code].outcome, problem: refusal };
-  const items = input.plan?.items ?? [];
-  const refused = items.find((item) => item.action === 'needs-operator');
-  const results = [...input.results.values()];
-  const failed = results.filter((result) => result.state === 'failed');
-  if (failed.length > 0) {
-    const problems = failed.map((result) => result.problem).filter((found) => found !== undefined);
-    const hard = problems.find((found) => ERRORS[found.code].outcome === 'failed') ?? problems[0];
+  const tally = input.tally ?? tallyResults(input.plan?.items ?? [], input.results);
+  if (tally.failed > 0) {
+    const hard = tally.problem;
     return { outcome: hard ? ERRORS[hard.code].outcome : 'failed', ...(hard ? { problem: hard } : {}) };
   }
-  if (refused) return { outcome: 'needs-operator', ...(refused.problem ? { problem: refused.problem } : {}) };
-  if (results.some((result) => result.state === 'skipped')) return { outcome: 'needs-operator' };
+  if (tally.refused > 0) return { outcome: 'needs-operator', ...(tally.refusal ? { problem: tally.refusal } : {}) };
+  if (tally.skipped > 0) return { outcome: 'needs-operator' };
   if (input.plan === null) return { outcome: 'failed' };
-  const work = items.filter((item) => item.action !== 'none');
-  if (work.length === 0) return { outcome: 'nothing-to-do' };
-  const done = work.every((item) => {
-    const result = input.results.get(unitKey(item));
-    // A state is not believed alone: what was counted has to be what was expected.
-    const equal = (expected: number | null | undefined, found: number | null | undefined) =>
-      expected === null || expected === undefined || found === null || found === undefined || expected === found;
-    return result?.state === 'done' && equal(result.rowsExpected, result.rowsFound);
-  });
-  return { outcome: done ? 'succeeded' : 'failed' };
+  if (tally.work === 0) return { outcome: 'nothing-to-do' };
+  return { outcome: tally.done === tally.work ? 'succeeded' : 'failed' };
+}
+
+export function tallyResults(items: readonly PlanItem[], results: ReadonlyMap<string, UnitResult>): Tally {
+  return tallyOf(
+    items.map((item) => ({
+      label: itemLabel(item),
+      action: item.action,
+      problem: item.problem,
+      result: results.get(unitKey(item)),
+    })),
+  );
 }
 
 export function buildReport(input: ReportInput): Report {
   const { plan, request } = input;
   const { outcome, problem } = decideOutcome(input);
-  const fromBackup = plan?.items.some((item) => item.action === 'restore-from-backup') ?? false;
-  const tables = (plan?.items ?? []).map((item) => {
-    const timed = input.timelines?.get(unitKey(item)) ?? [];
-    const timeline = timed.length === 0 ? {} : { timeline: spansOf(timed, input) };
-    return { ...tableReport(item, input.results.get(unitKey(item))), ...timeline };
-  });
+  const fromBackup =
+    plan?.stored?.fromBackup ?? plan?.items.some((item) => item.action === 'restore-from-backup') ?? false;
+  const tables = tableReports(plan?.items ?? [], input);
   const takenAt = plan?.backup?.takenAt ?? '';
   return {
     schemaVersion: REPORT_SCHEMA_VERSION,
@@ -128,15 +127,62 @@ export function buildReport(input: ReportInput): Report {
     ...(input.objectives ? { objectives: input.objectives } : {}),
     warnings: [...(plan?.warnings ?? []), ...input.warnings, ...leftovers(tables)],
     ...(plan?.leftOut ? { leftOut: plan.leftOut } : {}),
-    unrecovered: tables
-      .filter((table) => table.outcome === 'failed' || table.outcome === 'skipped')
-      .map((table) => ({
-        database: table.database,
-        table: table.table,
-        shard: table.shard,
-        reason: table.problem?.message ?? table.outcome,
-      })),
+    unrecovered: unrecovered(tables),
   };
+}
+
+type Times = Pick<ReportInput, 'startedAt' | 'finishedAt' | 'stages'>;
+
+export function tableReports(
+  items: readonly PlanItem[],
+  { results, timelines, ...times }: Pick<ReportInput, 'results' | 'timelines'> & Times,
+): TableReport[] {
+  return items.map((item) => {
+    const timed = timelines?.get(unitKey(item)) ?? [];
+    const timeline = timed.length === 0 ? {} : { timeline: spansOf(timed, times) };
+    return { ...tableReport(item, results.get(unitKey(item))), ...timeline };
+  });
+}
+
+const unrecovered = (tables: TableReport[]): Report['unrecovered'] =>
+  tables
+    .filter((table) => table.outcome === 'failed' || table.outcome === 'skipped')
+    .map((table) => ({
+      database: table.database,
+      table: table.table,
+      shard: table.shard,
+      reason: table.problem?.message ?? table.outcome,
+    }));
+
+/** Tables that the result of a workflow names, where it cannot name all: Temporal takes 2 MiB. */
+const MAX_NAMED = 100;
+
+/** Restored parts have to be those that the manifest or the backup lists: its checksums alone do not tell what is not there. */
+export const isUnverified = ({ action, evidence }: Pick<TableReport, 'action' | 'evidence'>) =>
+  action === 'restore-from-backup' && !evidence.startsWith('part hashes of the ');
+
+/** The report of a run whose results are elsewhere: whole, for the store, and as the workflow's result has it. */
+export function withTables(report: Report, tables: TableReport[]): { whole: Report; result: Report } {
+  const whole: Report = {
+    ...report,
+    tables,
+    warnings: [...report.warnings, ...leftovers(tables)],
+    unrecovered: unrecovered(tables),
+  };
+  const open = tables.filter((table) => table.outcome === 'failed' || table.outcome === 'skipped');
+  // What a drill does not call good.
+  const bare = tables.filter((table) => table.outcome === 'recovered' && isUnverified(table));
+  const named = new Set([...open.slice(0, MAX_NAMED), ...bare.slice(0, MAX_NAMED)]);
+  const omittedTables: Report['omittedTables'] = {};
+  for (const table of tables)
+    if (!named.has(table)) omittedTables[table.outcome] = (omittedTables[table.outcome] ?? 0) + 1;
+  const result: Report = {
+    ...whole,
+    tables: [...named].map(({ timeline: _timeline, ...table }) => table),
+    unrecovered: whole.unrecovered.slice(0, MAX_NAMED),
+    omittedTables,
+  };
+  return { whole, result };
 }
 
 function tableReport(item: PlanItem, result: UnitResult | undefined): TableReport {

@@ -1,3 +1,4 @@
+import { isUnverified } from './build-report.js';
 import type { DrillFacts, DrillReport, Measured, Objectives, TableComparison } from './drill.js';
 import { problem, type Problem } from './errors.js';
 import { tableKey, type TableName } from './names.js';
@@ -23,13 +24,10 @@ export function problemsOf(facts: DrillFacts, rpo: DrillReport['rpo']): Problem[
   ];
 }
 
-/** Restored parts have to be those that the manifest or the backup lists: its checksums alone do not tell what is not there. */
 function unverified(recovery: Report, rpo: DrillReport['rpo']): Problem[] {
   if (rpo === null)
     return [problem('DRILL_UNVERIFIED', 'the backup has no manifest: nobody knows its age and its rows')];
-  const bare = recovery.tables.filter(
-    ({ action, evidence }) => action === 'restore-from-backup' && !evidence.startsWith('part hashes of the '),
-  );
+  const bare = recovery.tables.filter(isUnverified);
   if (bare.length === 0) return [];
   return [
     problem('DRILL_UNVERIFIED', `${bare.length} tables were compared with nothing`, {

@@ -141,6 +141,10 @@ export const ERRORS = {
     'the report store cannot be reached or read',
     'check `reports` in recovery.yaml; the report of a recovery is also the result of its workflow',
   ),
+  PLAN_UNAVAILABLE: transient(
+    'a plan that is too large for a history cannot be read from, or written to, the report store',
+    'check `reports` in recovery.yaml: all workers need the same store; the recovery waits for it, and goes on by itself',
+  ),
   BACKUP_BUSY: transient(
     'clickhouse-backup is busy with another operation',
     'wait for it to end (GET /backup/actions shows it), then `resolve retry`',

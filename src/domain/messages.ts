@@ -8,6 +8,8 @@ import type { Outcome, StageReport } from './report.js';
  */
 export const WORKFLOWS = {
   recover: 'recoverCluster',
+  /** Of a large recovery: the tables of one shard. Started by `recoverCluster` only. */
+  shard: 'recoverShard',
   backup: 'backupCluster',
   drill: 'recoveryDrill',
   lock: 'clusterLock',
@@ -62,6 +64,26 @@ export interface UnitProgress {
   problem?: Problem;
 }
 
+export type UnitTotals = Record<'units' | 'done' | 'failed' | 'skipped', number>;
+
+/** How many tables are how. */
+export function totalsOf({ units, totals }: Pick<Progress, 'units' | 'totals'>): UnitTotals & { waiting: number } {
+  const count = (state: UnitProgress['state']) => units.filter((unit) => unit.state === state).length;
+  const {
+    units: all,
+    done,
+    failed,
+    skipped,
+  } = totals ?? {
+    units: units.length,
+    done: count('done'),
+    failed: count('failed'),
+    skipped: count('skipped'),
+  };
+  const waiting = totals ? Math.max(0, all - done - failed - skipped) : count('waiting');
+  return { units: all, done, failed, skipped, waiting };
+}
+
 /** Answer of the query `progress`. */
 export interface Progress {
   recoveryId: string;
@@ -69,7 +91,9 @@ export interface Progress {
   phase: Phase;
   planHash: string | null;
   stages: StageReport[];
+  /** Of a large recovery those that failed, the first of them; `totals` has the numbers. */
   units: UnitProgress[];
+  totals?: UnitTotals;
   paused: boolean;
   outcome: Outcome | null;
   problem: Problem | null;

@@ -4,6 +4,7 @@ import type { RestoreNames } from './clickhouse-backup-names.js';
 import type { PlaceOrder } from './cold-place.js';
 import type { CountedParts } from './manifest.js';
 import type { LeftOut } from './drill-left-out.js';
+import type { StoredPlan } from './stored-plan.js';
 import type { NodeRef } from './topology.js';
 
 export type Situation =
@@ -135,6 +136,13 @@ export interface Plan {
   leftOut?: LeftOut[];
   /** Anything that forbids the run as a whole: nothing is fenced or touched. */
   refusals: Problem[];
+  /** Where its items are, if they are too many for a history. Not part of the hash. */
+  stored?: StoredPlan;
+}
+
+/** Whether anything is to be executed. */
+export function hasWork(plan: Plan): boolean {
+  return plan.stored ? plan.stored.work > plan.stored.refused : workOf(plan).length > 0;
 }
 
 /** Items that need work. */
@@ -144,10 +152,12 @@ export function workOf(plan: Plan): PlanItem[] {
 
 /** `succeeded` needs no more; the answer to 'is there anything to do?'. */
 export function nothingToDo(plan: Plan): boolean {
-  return plan.refusals.length === 0 && plan.items.every((item) => item.action === 'none');
+  const isIdle = plan.stored ? plan.stored.work === 0 : plan.items.every((item) => item.action === 'none');
+  return plan.refusals.length === 0 && isIdle;
 }
 
 export function situationCounts(plan: Plan): Record<string, number> {
+  if (plan.stored) return plan.stored.situations;
   const counts: Record<string, number> = {};
   for (const item of plan.items) counts[item.situation] = (counts[item.situation] ?? 0) + 1;
   return counts;

@@ -8,6 +8,11 @@ export interface Policy {
   onFailure: 'stay-fenced' | 'unfence';
   /** Tables worked on at once, per node. @default 4 */
   lanesPerNode: number;
+  /**
+   * Of plans of more than about 200 tables: worked on at once, per shard. The worker begins with `lanesPerNode` for each
+   * node and finds out how many are fastest, up to this. @default 32
+   */
+  maxTablesInFlight: number;
   /** Keep safety clones after a success (renamed aside) until somebody drops them. */
   keepAside: boolean;
   /** Which parts `CHECK TABLE` reads before anything destructive. @default 'all' */
@@ -29,6 +34,7 @@ export const DEFAULT_POLICY: Policy = {
   approvalTimeoutSeconds: 86_400,
   onFailure: 'stay-fenced',
   lanesPerNode: 4,
+  maxTablesInFlight: 32,
   keepAside: true,
   checkParts: 'all',
   unavailableDeadlineSeconds: 900,

@@ -4,7 +4,7 @@ import { rpoVerdict, rtoVerdict, type Verdict } from './objectives.js';
 import { timeline } from './render-html-chart.js';
 import { STYLE } from './render-html-style.js';
 import { count, duration, html, htmlBlock, moment, table } from './render-html-text.js';
-import type { Outcome, Report, TableReport } from './report.js';
+import { tableCount, type Outcome, type Report, type TableReport } from './report.js';
 
 /** Characters of the plan that are shown: the SQL of thousands of tables would not open on a phone. */
 const MAX_PLAN = 400_000;
@@ -96,7 +96,7 @@ function problemBox({ code, message, hint }: Problem): string {
 
 function cards(report: Report): string {
   const { rpo, fence, rtoSeconds } = report;
-  const of = (outcome: TableReport['outcome']) => report.tables.filter((each) => each.outcome === outcome).length;
+  const of = (outcome: TableReport['outcome']) => tableCount(report, outcome);
   const bad = (['failed', 'skipped'] as const).filter((outcome) => of(outcome) > 0);
   const all = [
     card('RTO', duration(rtoSeconds), [objective(rtoVerdict(report)), 'from start to end']),
@@ -176,6 +176,7 @@ function tables(report: Report): string {
   const unchanged = report.tables.filter(({ outcome }) => outcome === 'unchanged');
   return section(
     'Tables',
+    report.omittedTables ? '<p>The other tables are in the stored report.</p>' : '',
     worked.length === 0 ? '<p>None needed work.</p>' : table(TABLE_HEAD, worked.map(tableRow), 'tables'),
     unchanged.length === 0
       ? ''

@@ -27,7 +27,9 @@ const counted = (count: number, one: string, many = `${one}s`) =>
 
 /** The plan for people: what is wrong, what would be done, the exact SQL, and the hash to approve. */
 export function planToText(plan: Plan, { sql = true }: { sql?: boolean } = {}): string {
-  const healthy = plan.items.filter((item) => item.action === 'none').length;
+  const healthy = plan.stored
+    ? plan.stored.items - plan.stored.work
+    : plan.items.filter((item) => item.action === 'none').length;
   const lines = [
     `cluster ${plan.cluster}, plan ${plan.hash}`,
     ...backupLine(plan),
@@ -38,6 +40,9 @@ export function planToText(plan: Plan, { sql = true }: { sql?: boolean } = {}): 
     ...plan.warnings.map((warning) => `warning ${warning}`),
     '',
     ...plan.items.filter((item) => item.action !== 'none').flatMap(itemLines),
+    ...(plan.stored
+      ? [`${counted(plan.stored.work, 'unit')} of work: plans/${plan.hash}.sql in the report store has them all`]
+      : []),
     ...(nothingToDo(plan) ? ['nothing to do'] : []),
     `${counted(healthy, 'table is', 'tables are')} healthy and ${healthy === 1 ? 'stays' : 'stay'} as ${healthy === 1 ? 'it is' : 'they are'}`,
     ...plan.keeperState.map((line) => `in ZooKeeper too: ${line.what}: ${line.verdict} — ${line.detail}`),

@@ -1,4 +1,4 @@
-import type { Progress, UnitProgress } from './messages.js';
+import { totalsOf, type Progress, type UnitProgress } from './messages.js';
 
 /** Rows in the live table: more would make the details too large for the UI. */
 const MAX_ROWS = 60;
@@ -35,12 +35,12 @@ function next(progress: Progress): string {
 /** The live table of the Temporal UI. */
 export function progressToMarkdown(progress: Progress): string {
   const { units } = progress;
-  const count = (state: UnitProgress['state']) => units.filter((unit) => unit.state === state).length;
+  const totals = totalsOf(progress);
   const active = units.filter((unit) => unit.state !== 'waiting' && unit.state !== 'done');
   const others = units.filter((unit) => unit.state === 'waiting' || unit.state === 'done');
   const shown = [...active, ...others].slice(0, MAX_ROWS);
   const lines = [
-    `**${cell(progress.cluster)}: ${progress.outcome ?? progress.phase}** — ${count('done')} of ${units.length} tables done, ${count('failed')} failed`,
+    `**${cell(progress.cluster)}: ${progress.outcome ?? progress.phase}** — ${totals.done} of ${totals.units} tables done, ${totals.failed} failed`,
     next(progress),
     progress.problem
       ? `**${progress.problem.code}**: ${cell(progress.problem.message)}. ${cell(progress.problem.hint)}.`
@@ -61,7 +61,7 @@ export function progressToMarkdown(progress: Progress): string {
               `| ${cell(unit.label)} | ${GAP}${MARK[unit.state].replaceAll(' ', NBSP)}${unit.problem ? ` ${unit.problem.code}` : ''} | ${unit.rows ?? ''} |`,
           )
           .join('\n') +
-        (units.length > shown.length ? `\n| … ${units.length - shown.length} more | | |` : ''),
+        (totals.units > shown.length ? `\n| … ${totals.units - shown.length} more | | |` : ''),
   ];
   return lines.filter((line) => line !== '').join('\n\n');
 }

@@ -2,7 +2,7 @@ import type { Problem } from './errors.js';
 import { rpoVerdict, rtoVerdict, type Verdict } from './objectives.js';
 import { printable } from './render-plan.js';
 import { cell as markdownCell } from './render-progress.js';
-import type { Report, StageReport, TableReport } from './report.js';
+import { tableCount, type Report, type StageReport, type TableReport } from './report.js';
 
 /** Text from the cluster: neither Markdown nor the terminal that shows it may obey it. */
 const cell = (text: string) => markdownCell(printable(text.replace(/\s+/g, ' ')));
@@ -78,15 +78,20 @@ const TABLE_HEAD = [
 
 function tables(report: Report): string {
   const worked = report.tables.filter((each) => each.outcome !== 'unchanged');
-  if (worked.length === 0) return '';
-  const count = (outcome: TableReport['outcome']) => report.tables.filter((each) => each.outcome === outcome).length;
+  if (worked.length === 0 && !report.omittedTables) return '';
+  const count = (outcome: TableReport['outcome']) => tableCount(report, outcome);
   const bad = (['failed', 'skipped'] as const).filter((outcome) => count(outcome) > 0);
   const title = [
     `${count('recovered')} recovered`,
     ...bad.map((outcome) => `${count(outcome)} ${outcome}`),
     `${count('unchanged')} unchanged`,
   ].join(', ');
-  return `## Tables: ${title}\n\n${table(TABLE_HEAD, worked.map(tableRow))}`;
+  const rest = report.omittedTables ? ['The other tables are in the stored report.'] : [];
+  return [
+    `## Tables: ${title}`,
+    ...rest,
+    ...(worked.length === 0 ? [] : [table(TABLE_HEAD, worked.map(tableRow))]),
+  ].join('\n\n');
 }
 
 function tableRow(each: TableReport): string[] {

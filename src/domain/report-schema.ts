@@ -54,6 +54,10 @@ export const reportSchema = z.object({
       problem: problem.optional(),
     }),
   ),
+  omittedTables: z
+    .partialRecord(z.enum(['recovered', 'unchanged', 'failed', 'skipped']), z.number().int())
+    .describe('how many tables are in the stored report only, by outcome: too many for the result of a workflow')
+    .optional(),
   keeperState: z.array(
     z.object({
       what: z.string(),

@@ -48,6 +48,14 @@ export interface TableReport {
   problem?: Problem;
 }
 
+/** How many tables ended so, those among them that are not named here. */
+export function tableCount(
+  { tables, omittedTables = {} }: Pick<Report, 'tables' | 'omittedTables'>,
+  outcome: TableReport['outcome'],
+): number {
+  return tables.filter((each) => each.outcome === outcome).length + (omittedTables[outcome] ?? 0);
+}
+
 export interface Report {
   schemaVersion: number;
   recoveryId: string;
@@ -60,6 +68,8 @@ export interface Report {
   plan: { hash: string; approvedBy: string };
   stages: StageReport[];
   tables: TableReport[];
+  /** Of a large recovery, the result of the workflow names tables that are not recovered only; the stored report has all. */
+  omittedTables?: Partial<Record<TableReport['outcome'], number>>;
   keeperState: KeeperStateLine[];
   fence: 'lifted' | 'held' | 'never-raised';
   startedAt: string;

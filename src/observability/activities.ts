@@ -40,13 +40,17 @@ export function observeActivities(ours: Activities): ActivityInterceptorsFactory
           // The first attempt only, and also where the store is away: the recovery ended once.
           if (info.activityType === 'saveReport' && info.attempt === 1)
             metrics.ended((input.args[0] as { report: Report }).report);
+          const isLarge = info.activityType === 'saveLargeReport' && info.attempt === 1;
           const ended = metrics.started(info.activityType);
           try {
             const result = await subjects.run(subject, () => next(input));
             ended();
+            // Of a large recovery the tables are known once their report is made.
+            if (isLarge) metrics.ended(result as Report);
             return result;
           } catch (error) {
             ended(error);
+            if (isLarge) metrics.ended((input.args[0] as { report: Report }).report);
             throw error;
           }
         },

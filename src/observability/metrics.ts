@@ -64,6 +64,8 @@ export function createWorkerMetrics(meter: MetricMeter): WorkerMetrics {
           });
       const byOutcome = new Map<string, number>();
       for (const table of report.tables) byOutcome.set(table.outcome, (byOutcome.get(table.outcome) ?? 0) + 1);
+      for (const [each, count] of Object.entries(report.omittedTables ?? {}))
+        byOutcome.set(each, (byOutcome.get(each) ?? 0) + count);
       for (const [each, count] of byOutcome) tables.add(count, { cluster, outcome: each });
     },
     started: (activity) => {

@@ -20,7 +20,7 @@ export async function storedUnlessKnown<T>(
   id: string,
 ): Promise<T | Report> {
   try {
-    return await ask();
+    return await whole(await ask(), archive);
   } catch (error) {
     if (!(error instanceof RecoveryError) || error.code !== 'WORKFLOW_UNKNOWN' || id === '') throw error;
     const stored = await archive()
@@ -30,6 +30,17 @@ export async function storedUnlessKnown<T>(
     if (!stored) throw error;
     return stored;
   }
+}
+
+/** The result of a workflow does not name the tables of a large recovery: the stored report of the same run does. */
+async function whole<T>(found: T, archive: () => Promise<Pick<ReportArchive, 'load'>>): Promise<T | Report> {
+  const report = found as Partial<Report>;
+  if (!report.omittedTables || report.recoveryId === undefined) return found;
+  const id = report.recoveryId;
+  const stored = await archive()
+    .then((store) => store.load(id))
+    .catch(() => null);
+  return stored && stored.startedAt === report.startedAt && stored.finishedAt === report.finishedAt ? stored : found;
 }
 
 /** The plan of a report as text: stored, else from its workflow, which a worker has to answer. Null: neither has it. */
@@ -45,5 +56,6 @@ export async function planTextOf(
     .catch(() => null);
   if (stored !== null) return stored;
   const plan = await recoveries.plan(report.recoveryId).catch(() => null);
-  return plan?.hash === hash ? planToText(plan) : null;
+  // Of a large plan the workflow knows the numbers only.
+  return plan?.hash === hash && !plan.stored ? planToText(plan) : null;
 }

@@ -27,7 +27,8 @@ import { QUERIES, SEARCH_ATTRIBUTES, type Approval } from '../domain/messages.js
 import { coldProgressToMarkdown } from '../domain/render-cold.js';
 import { ColdHosts } from './cold-hosts.js';
 import { asFailure, isBadInput, problemOf } from './failures.js';
-import { abortSignal, approveUpdate } from './recovery-state.js';
+import { approveUpdate } from './recovery-state.js';
+import { abortSignal } from './signals.js';
 import { takeLock } from './take-lock.js';
 
 const coldProgressQuery = defineQuery<ColdProgress>(QUERIES.progress);

@@ -9,19 +9,23 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType, type SearchAttributeUpdatePair } from '@temporalio/common';
-import type { Activities, Settings } from '../activities/index.js';
+import type { Activities, Run, Settings } from '../activities/index.js';
 import { buildReport, unitKey } from '../domain/build-report.js';
 import { problem, type Problem } from '../domain/errors.js';
-import { SEARCH_ATTRIBUTES } from '../domain/messages.js';
-import { nothingToDo, workOf, type Plan } from '../domain/plan.js';
+import { SEARCH_ATTRIBUTES, type Resolution } from '../domain/messages.js';
+import { hasWork, nothingToDo, workOf, type Plan } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import type { Report } from '../domain/report.js';
 import { parseBackupRef, parseRequest, type RecoveryRequest } from '../domain/request.js';
+import type { StoredPlan } from '../domain/stored-plan.js';
+import { NO_TALLY, type Tally } from '../domain/tally.js';
 import { isTemplate, TEMPLATE_DETAILS } from '../domain/template.js';
 import type { NodeRef } from '../domain/topology.js';
+import { hasBeside } from '../domain/unit-work.js';
 import { asFailure, isBadInput, problemOf } from './failures.js';
 import { ColdCopies } from './place-parts.js';
 import { RecoveryState } from './recovery-state.js';
+import { createDatabases, Shards } from './shards.js';
 import { takeLock } from './take-lock.js';
 import {
   activitiesFor,
@@ -148,7 +152,7 @@ class Recovery {
 
   private async sequence(): Promise<void> {
     const plan = await this.approvedPlan();
-    if (!plan || workOf(plan).length === 0) return;
+    if (!plan || !hasWork(plan)) return;
     const execution: Execution = {
       run: { cluster: this.request.cluster, recovery: this.recovery, plan: plan.hash },
       plan,
@@ -159,9 +163,37 @@ class Recovery {
     };
     this.state.setPhase('executing');
     await this.stop(execution);
-    await this.restore(execution);
-    await this.validateAndResolve(execution);
+    if (plan.stored) await this.recoverLarge(execution, plan.stored);
+    else {
+      await this.restore(execution);
+      await this.validateAndResolve(execution);
+    }
     await this.state.gate();
+  }
+
+  /** What `restore` and `validateAndResolve` do, where the tables are too many for one history. */
+  private async recoverLarge(execution: Execution, stored: StoredPlan): Promise<void> {
+    const { state } = execution;
+    const shards = new Shards(stored, state);
+    state.tally = () => shards.tally();
+    await state.gate();
+    await createDatabases(execution, stored);
+    await shards.run(execution);
+    for (;;) {
+      this.finishStages();
+      await this.proveIfWhole(execution, shards.tally().failed === 0);
+      if (shards.tally().failed === 0 || this.isAutomatic()) return;
+      const resolution = await this.resolution();
+      if (!resolution) return;
+      const patterns = resolution.tables ?? [];
+      if (resolution.action === 'skip') {
+        await shards.skip(execution, patterns);
+        if (shards.tally().failed === 0) return;
+      } else {
+        state.setPhase('executing');
+        await shards.run(execution, patterns);
+      }
+    }
   }
 
   /** Inspects until a plan is approved that is still the plan once the lock is ours. Null: nothing is to be executed. */
@@ -169,7 +201,7 @@ class Recovery {
     for (;;) {
       this.state.setPhase('inspecting');
       const plan = await this.inspect();
-      if (this.problem || nothingToDo(plan) || workOf(plan).length === 0) return null;
+      if (this.problem || nothingToDo(plan) || !hasWork(plan)) return null;
       await this.approve(plan);
       if (this.problem) return null;
       this.state.setPhase('waiting-for-lock');
@@ -268,13 +300,8 @@ class Recovery {
         ),
     );
     await runUnits(execution, workOf(plan));
-    if (!this.isBeside(plan)) await runObjects(execution, workOf(plan));
+    if (!hasBeside(plan.nodes)) await runObjects(execution, workOf(plan));
     this.finishStages();
-  }
-
-  /** Whether tables are made beside their places: then what depends on them comes after their promotion. */
-  private isBeside(plan: Plan): boolean {
-    return plan.nodes.some(({ method }) => method === 'conversion');
   }
 
   private finishStages(): void {
@@ -286,34 +313,44 @@ class Recovery {
     const { state } = execution;
     for (;;) {
       await validate(execution);
-      if (this.isBeside(execution.plan)) {
+      if (hasBeside(execution.plan.nodes)) {
         await promote(execution);
         await runObjects(execution, workOf(execution.plan));
         await validate(execution);
       }
       const failed = state.failed();
-      if (failed.length === 0)
-        this.warnings.push(
-          ...(await proveReplication(execution).catch((error: unknown) => {
-            state.finish('validate', 'failed');
-            throw error;
-          })),
-        );
-      state.finish('validate', failed.length > 0 ? 'failed' : 'done');
+      await this.proveIfWhole(execution, failed.length === 0);
       if (failed.length === 0 || this.isAutomatic()) return;
-      state.setPhase('waiting-for-resolve');
-      const resolution = await state.nextResolution(this.policy.resolveTimeoutSeconds);
-      await state.gate();
+      const resolution = await this.resolution();
       if (!resolution) return;
-      if (resolution.action === 'abort') {
-        state.aborted = true;
-        return;
-      }
       const chosen = state.matching(failed, resolution.tables);
       if (resolution.action === 'skip') for (const item of chosen) state.setResult(item, { state: 'skipped' });
       else await this.retry(execution, chosen);
       if (state.failed().length === 0 && resolution.action === 'skip') return;
     }
+  }
+
+  private async proveIfWhole(execution: Execution, isWhole: boolean): Promise<void> {
+    const { state } = execution;
+    if (isWhole)
+      this.warnings.push(
+        ...(await proveReplication(execution).catch((error: unknown) => {
+          state.finish('validate', 'failed');
+          throw error;
+        })),
+      );
+    state.finish('validate', isWhole ? 'done' : 'failed');
+  }
+
+  /** What a person decides about the tables that failed; null: nobody does in time, or it ends here. */
+  private async resolution(): Promise<Resolution | null> {
+    const { state } = this;
+    state.setPhase('waiting-for-resolve');
+    const resolution = await state.nextResolution(this.policy.resolveTimeoutSeconds);
+    await state.gate();
+    if (resolution?.action !== 'abort') return resolution;
+    state.aborted = true;
+    return null;
   }
 
   private async retry(execution: Execution, items: Plan['items']): Promise<void> {
@@ -327,7 +364,7 @@ class Recovery {
       execution,
       items.filter((item) => !validated.has(unitKey(item))),
     );
-    if (!this.isBeside(execution.plan)) await runObjects(execution, items);
+    if (!hasBeside(execution.plan.nodes)) await runObjects(execution, items);
     this.finishStages();
   }
 
@@ -348,6 +385,7 @@ class Recovery {
         finishedAt: Date.now(),
         aborted: this.state.aborted,
         problem: this.problem,
+        ...(this.state.plan?.stored ? { tally: this.tally(this.state.plan.stored) } : {}),
         warnings: this.warnings,
         objectives: this.settings.objectives,
       });
@@ -374,12 +412,25 @@ class Recovery {
     }
     if (this.fence === 'held')
       this.warnings.push(`the fence is up: ch-recover unfence --cluster ${this.request.cluster} lifts it`);
-    const final = report();
-    // The report is also this run's result: a store that is away must not keep the recovery from ending.
-    await this.reports.saveReport({ id: this.id, report: final }).catch((error: unknown) => {
-      final.warnings.push(`the report could not be stored: ${problemOf(error).message}`);
-    });
+    const final = await this.saved(report(), run);
     this.state.close(final);
     return final;
+  }
+
+  /** A large plan that was not executed has work all the same. */
+  private tally({ work, refused, refusal }: StoredPlan): Tally {
+    return this.state.tally?.() ?? { ...NO_TALLY, work, refused, refusal };
+  }
+
+  private async saved(final: Report, run: Run): Promise<Report> {
+    const { stored } = this.state.plan ?? {};
+    // The report is also this run's result: a store that is away must not keep the recovery from ending.
+    const kept = (error: unknown) => {
+      final.warnings.push(`the report could not be stored: ${problemOf(error).message}`);
+      return final;
+    };
+    if (!stored) return this.reports.saveReport({ id: this.id, report: final }).then(() => final, kept);
+    const ref = { hash: stored.hash, index: stored.index };
+    return this.reports.saveLargeReport({ id: this.id, run, stored: ref, report: final }).catch(kept);
   }
 }

@@ -1,7 +1,6 @@
 import {
   condition,
   defineQuery,
-  defineSignal,
   defineUpdate,
   setCurrentDetails,
   setHandler,
@@ -13,7 +12,6 @@ import { RecoveryError, type Problem } from '../domain/errors.js';
 import {
   QUERIES,
   SEARCH_ATTRIBUTES,
-  SIGNALS,
   UPDATES,
   type Approval,
   type Phase,
@@ -26,13 +24,11 @@ import type { Plan, PlanItem } from '../domain/plan.js';
 import { progressToMarkdown } from '../domain/render-progress.js';
 import type { Report, StageName } from '../domain/report.js';
 import { moved, type TimedStage } from '../domain/timeline.js';
+import { NO_TALLY, type Tally } from '../domain/tally.js';
 import { asFailure } from './failures.js';
+import { abortSignal, pauseSignal, resolveSignal, resumeSignal } from './signals.js';
 
 export const approveUpdate = defineUpdate<string, [Approval]>(UPDATES.approve);
-export const resolveSignal = defineSignal<[Resolution]>(SIGNALS.resolve);
-export const abortSignal = defineSignal(SIGNALS.abort);
-export const pauseSignal = defineSignal(SIGNALS.pause);
-export const resumeSignal = defineSignal(SIGNALS.resume);
 export const progressQuery = defineQuery<Progress>(QUERIES.progress);
 export const planQuery = defineQuery<Plan | null>(QUERIES.plan);
 export const reportQuery = defineQuery<Report | null>(QUERIES.report);
@@ -51,6 +47,12 @@ export class RecoveryState {
   searchAttributes = false;
   /** Set by the recovery: stops what runs. */
   onAbort: () => void = () => undefined;
+  /** Set where shards run in children: they pause, too. */
+  onPause: (paused: boolean) => void = () => undefined;
+  /** Of a large plan, whose results are not here: how they are in sum. */
+  tally: (() => Tally) | null = null;
+  /** Of a large plan: stages in which a table failed. */
+  stagesFailed: StageName[] = [];
   /** The stage in which a table failed, by its key. */
   private readonly failedIn = new Map<string, StageName>();
   readonly stages = emptyStages();
@@ -117,7 +119,7 @@ export class RecoveryState {
     const { action, tables } = (resolution ?? {}) as Partial<Resolution>;
     const patterns =
       tables === undefined || (Array.isArray(tables) && tables.every((each) => typeof each === 'string'));
-    if ((this.phase !== 'waiting-for-resolve' && this.failed().length === 0) || !patterns) return;
+    if ((this.phase !== 'waiting-for-resolve' && !this.hasFailed()) || !patterns) return;
     if (action === 'retry' || action === 'skip' || action === 'abort') this.resolutions.push(resolution);
   }
 
@@ -132,6 +134,7 @@ export class RecoveryState {
 
   private setPaused(paused: boolean): void {
     this.paused = paused;
+    this.onPause(paused);
     this.publish();
   }
 
@@ -177,9 +180,24 @@ export class RecoveryState {
     const stage = this.stages.find((candidate) => candidate.name === name);
     if (!stage) return;
     stage.finishedAt = stage.startedAt === null ? null : (this.lastEnd.get(name) ?? new Date(Date.now()).toISOString());
-    stage.outcome =
-      stage.startedAt === null ? 'not-needed' : [...this.failedIn.values()].includes(name) ? 'failed' : outcome;
+    stage.outcome = stage.startedAt === null ? 'not-needed' : this.isFailedIn(name) ? 'failed' : outcome;
     this.publish();
+  }
+
+  private isFailedIn(name: StageName): boolean {
+    return this.stagesFailed.includes(name) || [...this.failedIn.values()].includes(name);
+  }
+
+  /** Of a large plan: when its tables were in a stage, as the batches say. Milliseconds since the epoch. */
+  sawStage(name: StageName, from: number, to: number): void {
+    const stage = this.stages.find((candidate) => candidate.name === name);
+    if (!stage) return;
+    if (stage.startedAt === null) {
+      this.begin(name);
+      stage.startedAt = new Date(from).toISOString();
+    }
+    const end = new Date(to).toISOString();
+    if (end > (this.lastEnd.get(name) ?? '')) this.lastEnd.set(name, end);
   }
 
   setResult(item: PlanItem, change: Partial<UnitResult>): void {
@@ -197,6 +215,10 @@ export class RecoveryState {
     if (change.state !== undefined)
       this.timelines.set(unitKey(item), moved(this.timelines.get(unitKey(item)) ?? [], change.state, Date.now()));
     this.publish();
+  }
+
+  hasFailed(): boolean {
+    return this.tally ? this.tally().failed > 0 : this.failed().length > 0;
   }
 
   failed(): PlanItem[] {
@@ -218,28 +240,46 @@ export class RecoveryState {
   }
 
   progress(): Progress {
+    const { stored } = this.plan ?? {};
+    const tally = stored ? (this.tally?.() ?? { ...NO_TALLY, work: stored.work }) : null;
     return {
       recoveryId: this.recoveryId,
       cluster: this.cluster,
       phase: this.phase,
       planHash: this.plan?.hash ?? null,
       stages: this.stages,
-      units: (this.plan?.items ?? [])
-        .filter((item) => item.action !== 'none')
-        .map((item) => {
-          const result = this.results.get(unitKey(item));
-          const problem = result?.problem ?? item.problem;
-          return {
-            label: itemLabel(item),
-            state: result?.state ?? (item.action === 'needs-operator' ? 'failed' : 'waiting'),
-            rows: result?.rowsFound ?? null,
-            ...(problem ? { problem } : {}),
-          };
-        }),
+      ...(tally
+        ? {
+            totals: {
+              units: tally.work,
+              done: tally.done,
+              failed: tally.failed + tally.refused,
+              skipped: tally.skipped,
+            },
+          }
+        : {}),
+      units: tally
+        ? tally.failures.map((failure) => ({ ...failure, state: 'failed' as const, rows: null }))
+        : this.units(),
       paused: this.paused,
       outcome: this.report?.outcome ?? null,
       problem: this.problem,
     };
+  }
+
+  private units(): Progress['units'] {
+    return (this.plan?.items ?? [])
+      .filter((item) => item.action !== 'none')
+      .map((item) => {
+        const result = this.results.get(unitKey(item));
+        const problem = result?.problem ?? item.problem;
+        return {
+          label: itemLabel(item),
+          state: result?.state ?? (item.action === 'needs-operator' ? 'failed' : 'waiting'),
+          rows: result?.rowsFound ?? null,
+          ...(problem ? { problem } : {}),
+        };
+      });
   }
 
   publish(): void {

@@ -9,17 +9,18 @@ import type { StageName } from '../domain/report.js';
 import { problemOf } from './failures.js';
 import { Lanes } from './lanes.js';
 import type { ColdCopies } from './place-parts.js';
+import { asVerified, isBeside, needsData, tableInShard } from '../domain/unit-work.js';
 import type { RecoveryState } from './recovery-state.js';
 
 export type ActivitiesOf = ReturnType<typeof activitiesFor>;
 
 /**
  * Activities wait out outages and repeat their own work, so Temporal's retries are for workers that die: unlimited, and
- * soon. A statement may run up to its deadline; an activity has room for several.
+ * soon. A statement may run up to its deadline; an activity has room for several, for each of its tables.
  */
-export function activitiesFor(policy: Policy) {
+export function activitiesFor(policy: Policy, tables = 1) {
   return proxyActivities<Activities>({
-    startToCloseTimeout: (policy.statementDeadlineSeconds * 4 + policy.unavailableDeadlineSeconds * 2) * 1000,
+    startToCloseTimeout: (policy.statementDeadlineSeconds * 4 + policy.unavailableDeadlineSeconds * 2) * 1000 * tables,
     heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
     retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '10s' },
     // An abort waits until what runs has reached a safe point: only then may a fence be lifted.
@@ -40,21 +41,6 @@ export interface Execution {
 /** A table's failure stays with the table, but a cancelled run ends as aborted, not as failed. */
 function noticeCancellation(state: RecoveryState, error: unknown): void {
   if (isCancellation(error) || CancellationScope.current().consideredCancelled) state.aborted = true;
-}
-
-const needsData = (item: PlanItem) => item.statements.some((statement) => statement.step === 'restore');
-
-const tableInShard = ({ node, database, table }: PlanItem) => JSON.stringify([node.shard, database, table]);
-
-/**
- * Between plan and fence, merges and inserts went on. What the one that goes first held under the fence, in its clone,
- * is what it must have in the end, and what the others fetch.
- */
-function asVerified(state: RecoveryState, item: PlanItem): PlanItem {
-  const parts = state.verified.get(tableInShard(item));
-  if (!parts || !item.replicated) return item;
-  if (item.authority) return { ...item, expected: parts };
-  return item.fetches === null || item.fetches === 'live' ? item : { ...item, expected: parts, fetches: parts };
 }
 
 /** Tables go through their steps side by side, `lanesPerNode` at once; in a shard, a table's authority goes first. */
@@ -85,7 +71,7 @@ export async function runUnits(execution: Execution, items: PlanItem[]): Promise
 async function runUnit({ run, plan, state, activities, copies }: Execution, item: PlanItem): Promise<void> {
   const input = {
     run,
-    item: asVerified(state, item),
+    item: asVerified(item, state.verified.get(tableInShard(item))),
     embedded: plan.nodes.find((each) => each.node.name === item.node.name)?.embedded ?? false,
     evidence: plan.backup?.evidence ?? null,
   };
@@ -181,7 +167,16 @@ export async function validate({ run, plan, state, activities }: Execution): Pro
           await state.gate();
           const results = await activities.validateTables.executeWithOptions(
             { summary: `${batch.length} tables @ ${node.shard}/${node.replica}` },
-            [{ run, items: batch.map((item) => ({ item: asVerified(state, item), embedded, key: unitKey(item) })) }],
+            [
+              {
+                run,
+                items: batch.map((item) => ({
+                  item: asVerified(item, state.verified.get(tableInShard(item))),
+                  embedded,
+                  key: unitKey(item),
+                })),
+              },
+            ],
           );
           for (const item of batch) {
             const found = results.find((result) => result.key === unitKey(item));
@@ -250,19 +245,22 @@ export async function promote({ run, plan, state, activities }: Execution): Prom
 export function fencedNodes(plan: Plan, nodes: NodeRef[]): NodeRef[] {
   // Plans of before 0.2 have no method: in their histories all nodes were fenced.
   if (plan.nodes.some(({ method }) => (method as string | undefined) === undefined)) return nodes;
-  return nodes.filter((node) => isChanged(node.name, plan.items));
+  const { stored } = plan;
+  return nodes.filter(({ name }) => (stored ? stored.changed.includes(name) : isChanged(name, plan.items)));
 }
 
-/** Work on a table that is made beside the place where it belongs. */
-const isBeside = (item: PlanItem) =>
-  item.replicated && item.method === 'conversion' && item.action !== 'none' && item.action !== 'needs-operator';
+function hasWorkIn({ items, stored }: Plan, shard: string): boolean {
+  return stored
+    ? stored.shards.some((each) => each.shard === shard)
+    : items.some((item) => item.node.shard === shard && item.action !== 'none');
+}
 
 /** A row goes from each replica to the others, in every shard that was worked on. Embedded nodes do not replicate. */
 export async function proveReplication({ run, plan, state, activities }: Execution): Promise<string[]> {
   const live = plan.nodes.filter(({ node, embedded, method }) => {
     // Plans of before 0.2 have no method: their histories have no canary.
     const isLive = (method as string | undefined) !== undefined && !embedded;
-    return isLive && plan.items.some((item) => item.node.shard === node.shard && item.action !== 'none');
+    return isLive && hasWorkIn(plan, node.shard);
   });
   const shards = [...new Set(live.map(({ node }) => node.shard))];
   await state.gate();

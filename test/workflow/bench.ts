@@ -51,14 +51,14 @@ export function bundleWorkflows(workflowsPath = join(repoRoot, 'src/workflows/in
 }
 
 /** A real Temporal server, and the current workflow code, bundled once. `identity`: the worker's and client's in histories. */
-export async function startBench({ identity = 'test' } = {}) {
+export async function startBench({ identity = 'test', dynamicConfig = [] as readonly string[] } = {}) {
   quietRuntime();
   const dir = scratchDir('tcr-workflow');
   const searchAttributes = Object.fromEntries(
     Object.values(SEARCH_ATTRIBUTES).map((name) => [name, 'Keyword' as const]),
   );
   const [server, workflowBundle] = await Promise.all([
-    startTemporalServer({ dir: dir.path, searchAttributes }),
+    startTemporalServer({ dir: dir.path, searchAttributes, dynamicConfig }),
     bundleWorkflows(),
   ]);
   const connection = await Connection.connect({ address: server.address });

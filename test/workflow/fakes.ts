@@ -167,6 +167,11 @@ export function fakes(options: FakesOptions): Fakes {
       return chosen(input);
     }) as unknown as Activities[K];
   const onNode = ({ node }: { node: NodeRef }) => node.name;
+  const onBatch = ({ shard, batch }: { shard: string; batch: number }) => `${shard}/${batch}`;
+  /** See large.ts. */
+  const notLarge = async () => {
+    throw failure('INTERNAL', 'this plan is not stored');
+  };
   const onTable = ({ item }: { item: PlanItem }) => itemLabel(item);
   const activities: Activities = {
     getPolicy: recorded(
@@ -220,6 +225,17 @@ export function fakes(options: FakesOptions): Fakes {
       ({ shard }) => shard,
       async () => ({ warnings: [] }),
     ),
+    createPlannedDatabases: recorded(
+      'createPlannedDatabases',
+      ({ node }) => node,
+      async () => undefined,
+    ),
+    restoreBatch: recorded('restoreBatch', onBatch, notLarge),
+    validateBatch: recorded('validateBatch', onBatch, notLarge),
+    promoteBatch: recorded('promoteBatch', onBatch, notLarge),
+    createBatchObjects: recorded('createBatchObjects', onBatch, notLarge),
+    skipFailed: recorded('skipFailed', ({ shard }) => shard, notLarge),
+    saveLargeReport: recorded('saveLargeReport', () => '', notLarge),
     finishNode: recorded('finishNode', onNode, async () => ({ kept: 1, dropped: 0 })),
     liftFence: recorded('liftFence', onNode, async () => 'lifted'),
     saveReport: recorded(

@@ -1,4 +1,4 @@
-import type { Report } from '../../domain/report.js';
+import { tableCount, type Report } from '../../domain/report.js';
 import { exitCodeOf, printJson, printLines, shellWord, silenceLines, type ExitCode } from './output.js';
 import type { CommandContext } from './command.js';
 import { ProgressView } from './progress-view.js';
@@ -44,9 +44,9 @@ export async function follow(context: CommandContext, id: string, json: boolean)
 }
 
 function summary(report: Report): string[] {
-  const recovered = report.tables.filter((table) => table.outcome === 'recovered').length;
+  const recovered = tableCount(report, 'recovered');
   return [
-    `${report.outcome}: ${recovered} ${recovered === 1 ? 'table' : 'tables'} recovered, ${report.unrecovered.length} not, RTO ${report.rtoSeconds} s, fence ${report.fence}`,
+    `${report.outcome}: ${recovered} ${recovered === 1 ? 'table' : 'tables'} recovered, ${tableCount(report, 'failed') + tableCount(report, 'skipped')} not, RTO ${report.rtoSeconds} s, fence ${report.fence}`,
     ...(report.problem ? [`${report.problem.code}: ${report.problem.message}`, `hint: ${report.problem.hint}`] : []),
     ...report.warnings.map((warning) => `warning: ${warning}`),
     `the whole report: ch-recover report ${shellWord(report.recoveryId)}`,

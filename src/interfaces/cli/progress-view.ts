@@ -1,4 +1,4 @@
-import type { Progress, UnitProgress } from '../../domain/messages.js';
+import { totalsOf, type Progress, type UnitProgress } from '../../domain/messages.js';
 import { printable } from '../../domain/render-plan.js';
 import type { StageReport } from '../../domain/report.js';
 import type { Streams } from './output.js';
@@ -96,15 +96,15 @@ function rowsText(rows: number): string {
 /** The picture of one moment, no higher than the screen: what failed or is under way is shown first. */
 export function frame(progress: Progress, height: number): string[] {
   const { units } = progress;
-  const count = (state: UnitProgress['state']) => units.filter((unit) => unit.state === state).length;
+  const totals = totalsOf(progress);
   const counts = (['failed', 'skipped', 'waiting'] as const)
-    .filter((state) => count(state) > 0)
-    .map((state) => `, ${count(state)} ${state}`);
+    .filter((state) => totals[state] > 0)
+    .map((state) => `, ${totals[state]} ${state}`);
   const head = [
-    `${printable(progress.cluster)}  ${progress.outcome ?? (progress.paused ? 'paused' : progress.phase)}  ${count('done')} of ${units.length} done${counts.join('')}`,
-    ...progress.stages.map((stage) => stageLine(stage, units)),
+    `${printable(progress.cluster)}  ${progress.outcome ?? (progress.paused ? 'paused' : progress.phase)}  ${totals.done} of ${totals.units} done${counts.join('')}`,
+    ...progress.stages.map((stage) => stageLine(stage, units, progress.totals !== undefined)),
   ];
-  const whole = head.length + units.length <= height;
+  const whole = head.length + totals.units <= height;
   const candidates = whole ? units : units.filter((unit) => unit.state !== 'waiting' && unit.state !== 'done');
   const order = (unit: UnitProgress) => (unit.state === 'failed' ? 0 : unit.state === 'skipped' ? 2 : 1);
   const sorted = whole ? candidates : [...candidates].sort((a, b) => order(a) - order(b));
@@ -113,14 +113,15 @@ export function frame(progress: Progress, height: number): string[] {
     (unit) =>
       `  ${MARK[unit.state].padEnd(18)} ${printable(unit.label)}${unit.rows === null ? '' : `  ${rowsText(unit.rows)}`}${unit.problem ? `  ${unit.problem.code}` : ''}`,
   );
-  return units.length > shown.length
-    ? [...head, ...rows, `  … ${units.length - shown.length} more`]
+  return totals.units > shown.length
+    ? [...head, ...rows, `  … ${totals.units - shown.length} more`]
     : [...head, ...rows];
 }
 
-function stageLine(stage: StageReport, units: UnitProgress[]): string {
+function stageLine(stage: StageReport, units: UnitProgress[], isSum: boolean): string {
   const ended = stage.startedAt !== null && stage.finishedAt !== null;
-  const at = UNIT_STAGES.indexOf(stage.name);
+  // Where only the sum is known, nobody knows which tables are past a stage.
+  const at = isSum ? -1 : UNIT_STAGES.indexOf(stage.name);
   const passed = at < 0 ? 0 : units.filter((unit) => UNIT_STAGES.indexOf(unit.state) > at).length;
   const share = ended ? 1 : stage.startedAt === null || units.length === 0 ? 0 : passed / units.length;
   const filled = Math.round(share * BAR);

@@ -1,16 +1,16 @@
-import type { Progress } from '../../domain/messages.js';
+import { totalsOf, type Progress } from '../../domain/messages.js';
 import { shellWord } from './output.js';
 
 /** Where it stands, and exactly what to type next. */
 export function statusLines(progress: Progress): string[] {
   const { units, stages, problem } = progress;
-  const done = units.filter((unit) => unit.state === 'done').length;
+  const { done, units: all } = totalsOf(progress);
   return [
     `${progress.recoveryId}: ${progress.outcome ?? progress.phase}${progress.paused ? ' (paused)' : ''}`,
     ...stages
       .filter((stage) => stage.startedAt !== null)
       .map((stage) => `  ${stage.name}: ${stage.finishedAt === null ? 'running' : stage.outcome}`),
-    `  ${done} of ${units.length} tables done`,
+    `  ${done} of ${all} tables done`,
     ...units
       .filter((unit) => unit.state === 'failed')
       .flatMap((unit) =>

@@ -71,6 +71,10 @@ export const progressSchema = z.object({
       outcome: z.enum(['done', 'failed', 'skipped', 'not-needed']),
     }),
   ),
+  totals: z
+    .object({ units: z.int(), done: z.int(), failed: z.int(), skipped: z.int() })
+    .describe('of a large recovery, whose units are not listed but for the first that failed')
+    .optional(),
   units: z.array(
     z.object({
       label: z.string(),

@@ -1,0 +1,35 @@
+import { tableReports, withTables } from '../domain/build-report.js';
+import type { Report, TableReport } from '../domain/report.js';
+import type { PlanRef } from '../domain/stored-plan.js';
+import type { Ports } from '../ports.js';
+import type { Run } from './index.js';
+import { readRecords } from './results.js';
+import { readIndex, readPiece } from './stored-plan.js';
+
+export interface LargeReportInput {
+  id: string;
+  run: Run;
+  stored: PlanRef;
+  /** As the workflow knows it: everything but the tables. */
+  report: Report;
+}
+
+/** Piece by piece: the tables of a report take a tenth of the space of their plan. */
+export async function saveLargeReport(ports: Ports, { id, run, stored, report }: LargeReportInput): Promise<Report> {
+  const { plan, pieces } = await readIndex(ports, stored);
+  const tables: TableReport[] = [];
+  const times = {
+    startedAt: Date.parse(report.startedAt),
+    finishedAt: Date.parse(report.finishedAt),
+    stages: report.stages,
+  };
+  for (let piece = 0; piece < pieces.length; piece++) {
+    const items = await readPiece(ports, stored, piece);
+    const records = Object.entries(await readRecords(ports, run, piece));
+    const timelines = new Map(records.map(([key, { timeline }]) => [key, timeline]));
+    tables.push(...tableReports(items, { results: new Map(records), timelines, ...times }));
+  }
+  const { whole, result } = withTables({ ...report, keeperState: plan.keeperState }, tables);
+  await ports.reports.save(id, whole);
+  return { ...result, keeperState: report.keeperState };
+}
