@@ -12,6 +12,7 @@ import type { Client, WorkflowHandle } from '@temporalio/client';
 import { hostTaskQueue } from '../../src/domain/cold.js';
 import { partsTaskQueue } from '../../src/domain/cold-place.js';
 import { COLD_WORKFLOWS, lockId, SIGNALS, UPDATES, WORKFLOWS } from '../../src/domain/messages.js';
+import type { NodeRef } from '../../src/domain/topology.js';
 import { repoRoot } from '../support/tools.js';
 import { startBench, untilPhase, type Scene } from '../workflow/bench.js';
 import {
@@ -30,6 +31,7 @@ import {
 } from '../workflow/fakes.js';
 import { agentOf, coldAgent, coldFakes, COLD_HOSTS, PLACED, placed } from '../workflow/cold-fakes.js';
 import { drillFakes, measured, type DrillOptions } from '../workflow/drill-fakes.js';
+import { largePlan } from '../workflow/large.js';
 import { historyToJson } from './history-json.js';
 
 interface Scenario {
@@ -133,6 +135,39 @@ function conversion(): Scenario {
   return { faked: fakes({ plans: [planOf(items)] }), play: async ({ start }) => ended(await start()) };
 }
 
+/** More tables than fit in a history, on two shards: the run, without those of its shards. A table fails and is retried. */
+function large(): Scenario {
+  let broken = true;
+  const tables = (node: NodeRef) => Array.from({ length: 120 }, (_, index) => table(`t${index}`, node));
+  const stored = largePlan(planOf([...tables(N1), ...tables({ ...N2, shard: '02' }), view('v')]), {
+    fails: (item) => broken && item.table === 't7',
+  });
+  return {
+    faked: fakes({ plans: [stored.summary], policy: { approval: 'required' }, activities: stored.activities }),
+    play: async ({ start }) => {
+      const handle = await start({ approve: HASH });
+      await untilPhase(handle, 'waiting-for-resolve');
+      broken = false;
+      await handle.signal(SIGNALS.resolve, { action: 'retry', tables: ['db.*'], by: 'ada' });
+      return ended(handle);
+    },
+  };
+}
+
+/** One of its shards, all passes; and one whose tables are made beside their places. */
+function largeShard(shard: '01' | '02'): Scenario {
+  const one = Array.from({ length: 220 }, (_, index) => table(`t${index}`));
+  const two = Array.from({ length: 20 }, (_, index) => beside(`t${index}`, { ...N2, shard: '02' }));
+  const stored = largePlan(planOf([...one, view('v'), ...two]));
+  return {
+    faked: fakes({ plans: [stored.summary], activities: stored.activities }),
+    play: async ({ client, start }) => {
+      const { workflowId } = await ended(await start());
+      return client.workflow.getHandle(`${workflowId}/shard-${shard}`);
+    },
+  };
+}
+
 /** The lock, held by a recovery until that ended. */
 function lock(): Scenario {
   const { faked, play } = approval();
@@ -231,6 +266,9 @@ const scenarios: Record<string, () => Scenario> = {
   abort: () => stopped('abort'),
   cancel: () => stopped('cancel'),
   conversion,
+  large,
+  'large-shard': () => largeShard('01'),
+  'large-shard-beside': () => largeShard('02'),
   lock,
   backup,
   'cold-backup': () => cold('backup'),
