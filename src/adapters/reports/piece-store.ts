@@ -11,9 +11,9 @@ export function createPieceStore({ put, get }: Documents): PieceStore {
     try {
       return await work;
     } catch (error) {
-      const { code, message } = error as { code?: unknown; message?: unknown };
+      const { code = 'error', message = '' } = error as NodeJS.ErrnoException;
       // Texts of the file system may be of any length; what a person needs is the path and the code.
-      const why = error instanceof RecoveryError ? String(message) : `the report store (${String(code ?? 'error')})`;
+      const why = error instanceof RecoveryError ? message : `the report store (${code})`;
       throw new RecoveryError('PLAN_UNAVAILABLE', why.slice(0, 500));
     }
   };
