@@ -43,14 +43,14 @@ export const NO_TALLY: Tally = {
 export function tallyOf(units: readonly TalliedUnit[]): Tally {
   const tally: Tally = { ...NO_TALLY, failures: [] };
   for (const { label, action, problem, result } of units) {
-    if (action === 'none') continue;
-    tally.work++;
+    // What was to be left as it is, and failed, failed all the same.
+    if (action !== 'none') tally.work++;
     if (action === 'needs-operator') {
       tally.refused++;
       tally.refusal ??= problem ?? null;
     }
     if (result?.state === 'skipped') tally.skipped++;
-    if (result?.state === 'done' && isEqual(result.rowsExpected, result.rowsFound)) tally.done++;
+    if (action !== 'none' && result?.state === 'done' && isEqual(result.rowsExpected, result.rowsFound)) tally.done++;
     if (result?.state !== 'failed') continue;
     tally.failed++;
     tally.problem = worse(tally.problem, result.problem);
