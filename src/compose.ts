@@ -5,6 +5,7 @@ import { createClickHouseBackupRepository } from './adapters/backups/clickhouse-
 import { createColdRepository } from './adapters/backups/cold.js';
 import { createNativeRepository } from './adapters/backups/native.js';
 import { createNode, type ClosableNode, type NodeConnection } from './adapters/clickhouse/client.js';
+import { KeeperBudget, keeperWithin } from './adapters/keeper/budget.js';
 import { createKeeper, type ClosableKeeper } from './adapters/keeper/zookeeper.js';
 import { createColdStore } from './adapters/reports/cold-store.js';
 import type { Documents } from './adapters/reports/documents.js';
@@ -19,6 +20,7 @@ import type { ReportsConfig } from './config/reports.js';
 import type { NodeConfig } from './config/schema.js';
 import { resolveSecret } from './config/secrets.js';
 import { RecoveryError } from './domain/errors.js';
+import { keeperCost } from './domain/keeper-cost.js';
 import type { BackupRepository, ClusterPorts, Ports } from './ports.js';
 import { openRecoveryOn } from './service/open-recovery.js';
 
@@ -80,6 +82,7 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
     nodes.set(node.name, createNode({ name: node.name, shard, replica }, connectionOf(node)));
   }
   const keeper: ClosableKeeper = createKeeper(config.keeper);
+  const budget = new KeeperBudget(config.policy.maxKeeperRequestsPerSecond);
   const ports: ClusterPorts = {
     topology: { cluster: name, nodes: [...nodes.values()].map(({ ref }) => ref) },
     policy: config.policy,
@@ -90,7 +93,8 @@ function wireCluster(name: string, config: ClusterConfig, log: Ports['log']): Wi
         throw new RecoveryError('INTERNAL', `cluster ${name} has no node ${JSON.stringify(nodeName.slice(0, 206))}`);
       return node;
     },
-    keeper,
+    keeper: keeperWithin(budget, keeper),
+    pace: (statement) => budget.take(keeperCost(statement)),
     keeperChroot: config.keeper.chroot ?? '',
     endpoint: (nodeName) => addressOf(config.nodes.find(({ name: each }) => each === nodeName)?.url ?? ''),
     scratch: config.scratch,

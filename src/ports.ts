@@ -171,6 +171,8 @@ export interface ClusterPorts {
   /** Where the URL of a node leads to. */
   endpoint(node: string): { host: string; port: number };
   keeper: Keeper;
+  /** Waits until ZooKeeper may be asked what a statement costs it. Before the proofs that the statement needs: those must be fresh. */
+  pace: (statement: string) => Promise<void>;
   /** '' or such as `/scratch`: what all paths of `keeper` are under. */
   keeperChroot: string;
   repositories: BackupRepository[];

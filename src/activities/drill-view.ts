@@ -93,6 +93,7 @@ function createView(ports: Ports, name: string): DrillView {
           await target.keeper.deleteStale(path);
         },
       },
+      pace: target.pace,
       keeperChroot: target.keeperChroot,
       // Another kind of backup is restored by a program beside production's nodes.
       repositories: source.repositories.filter(({ kind }) => kind === 'native'),

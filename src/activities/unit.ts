@@ -114,6 +114,7 @@ export class Unit {
   private async sendText(statement: string, fill: Record<string, string>): Promise<void> {
     let text = statement;
     for (const [placeholder, value] of Object.entries(fill)) text = text.replace(placeholder, () => value);
+    await this.cluster.pace(text);
     await this.proveFence();
     this.context.assertFresh();
     await this.node.execute(`${this.tag} ${text}`, {

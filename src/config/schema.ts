@@ -43,6 +43,9 @@ const policySchema = z
     maxTablesInFlight: count(1_024).describe(
       'of more than about 200 tables, worked on at once in a shard: the worker finds out how many are fastest, up to this',
     ),
+    maxKeeperRequestsPerSecond: count(1_000_000).describe(
+      'requests to ZooKeeper that a worker makes or causes, about; fewer where others need the ensemble',
+    ),
     keepAside: z.boolean().describe('keep safety clones after a success'),
     checkParts: z.enum(['all', 'restored', 'none']),
     unavailableDeadlineSeconds: count(MAX_SECONDS),

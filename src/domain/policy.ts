@@ -13,6 +13,11 @@ export interface Policy {
    * node and finds out how many are fastest, up to this. @default 32
    */
   maxTablesInFlight: number;
+  /**
+   * What one worker asks of a cluster's ZooKeeper in a second, at most: its own reads, and an estimate of what servers ask
+   * for the statements that it sends. @default 10_000
+   */
+  maxKeeperRequestsPerSecond: number;
   /** Keep safety clones after a success (renamed aside) until somebody drops them. */
   keepAside: boolean;
   /** Which parts `CHECK TABLE` reads before anything destructive. @default 'all' */
@@ -35,6 +40,7 @@ export const DEFAULT_POLICY: Policy = {
   onFailure: 'stay-fenced',
   lanesPerNode: 4,
   maxTablesInFlight: 32,
+  maxKeeperRequestsPerSecond: 10_000,
   keepAside: true,
   checkParts: 'all',
   unavailableDeadlineSeconds: 900,
