@@ -217,7 +217,7 @@ function coldPlace(): Scenario {
 
 function cold(kind: 'backup' | 'restore'): Scenario {
   return {
-    faked: { activities: { ...fakes({ plans: [] }).activities, ...coldFakes(kind) } } as never,
+    faked: { activities: { ...fakes({ plans: [] }).activities, ...coldFakes(kind) } },
     play: async ({ client, cluster, taskQueue, beside: besideIt }) => {
       const queues = COLD_HOSTS.map(({ name }) => hostTaskQueue(cluster, name));
       const start = () =>
