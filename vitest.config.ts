@@ -2,6 +2,8 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 /** `npm run test:fast`: no ClickHouse, and of the workflow only the recorded histories. */
 const isFast = process.env['TEST_FAST'] === '1';
+/** `npm run e2e -- --provider external`. */
+const isExternal = process.env['E2E_RECOVERY_YAML'] !== undefined;
 const workflowTests = ['test/workflow/**/*.test.ts', 'test/replay/**/*.test.ts'];
 const slowTests = isFast ? ['test/embedded/**', 'test/workflow/**'] : [];
 const clusterTests = ['test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts'];
@@ -43,9 +45,8 @@ export default defineConfig({
           globalSetup: './test/support/probe-providers.ts',
           testTimeout: 300_000,
           hookTimeout: 120_000,
-          // One file at a time: each starts a cluster of its own, and their timings are part of what is tested.
-          fileParallelism: false,
-          maxWorkers: 1,
+          // Each file starts clusters of its own, and waits most of the time; there is but one cluster of yours.
+          maxWorkers: isExternal ? 1 : 2,
           sequence: { groupOrder: 2 },
         },
       },
