@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { cpSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -17,6 +19,7 @@ import { createWriterTables, judge, startWriter, type Writer } from '../support/
 const AT = {
   stop: 'sql/SYSTEM STOP MERGES/before',
   verifyParts: 'sql/RENAME TABLE `_recovery`.`making/before',
+  detach: 'sql/DETACH TABLE `live`/before',
   createNext: 'sql/CREATE TABLE `_recovery`.`next/before',
   fillNext: 'sql/ALTER TABLE `_recovery`.`next/before',
   /** The first table has its replica, and Temporal has not heard of it. */
@@ -157,6 +160,24 @@ describe('on servers that replicate, something dies in the middle [servers]', { 
     await rig.cluster.startNode(node);
   }
 
+  /** In the place of a server that is down: hangs up on everybody, until somebody has sent or asked something of that table. */
+  async function loseRequest(node: number, table: string, send: () => void): Promise<void> {
+    let lost = false;
+    const nobody = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', (data) => {
+        lost ||= data.includes(table);
+        socket.destroy();
+      });
+    });
+    nobody.listen(Number(new URL(rig.cluster.nodes[node]!.url).port), '127.0.0.1');
+    await once(nobody, 'listening');
+    send();
+    await waitFor(() => lost, { what: `a request about ${table}`, deadlineMs: 60_000 });
+    nobody.close();
+    await once(nobody, 'close');
+  }
+
   async function reached(hold: Hold, id: string, place: Place): Promise<void> {
     await hold.reached(place).catch(async (cause: unknown) => {
       throw new Error(`it does not come there: ${(await rig.cli('status', id)).stdout}`, { cause });
@@ -200,6 +221,33 @@ describe('on servers that replicate, something dies in the middle [servers]', { 
     await rig.cluster.killNode(node);
     await rig.cluster.startNode(node);
     hold.release(AT.canary);
+    await expectRecovered(id);
+  });
+
+  it('a torn clone is made anew, not filled over; a server that is killed has parts back that were undone: neither doubles a row', async () => {
+    await setUp();
+    await loseKeeper();
+    const hold = await startHeldWorker(rig, [AT.verifyParts, AT.detach]);
+    const id = await start();
+    await reached(hold, id, AT.verifyParts);
+    await waitFor(async () => Number(await ask(0, 'SELECT count() FROM _recovery.`making live.events1`')) > 0, {
+      what: 'the clone',
+      deadlineMs: 60_000,
+    });
+    await ask(0, 'INSERT INTO _recovery.`making live.events1` VALUES (0)');
+    // Whoever waits has compared it already: what he sends is lost, and the next one looks again.
+    await rig.cluster.killNode(0);
+    await loseRequest(0, 'events1', () => hold.release(AT.verifyParts));
+    await rig.cluster.startNode(0, { withoutKeeper: true });
+    // What it replaces, REPLACE PARTITION leaves on the disk, and so does an insert that ZooKeeper was lost under.
+    await at(hold, id, AT.detach, async () => {
+      await rig.cluster.killNode(0);
+      const folder = join(rig.cluster.nodes[0]!.dir, 'data/data/live/events1');
+      const part = readdirSync(folder).find((name) => /^all_\d+_\d+_0$/.test(name)) ?? '';
+      cpSync(join(folder, part), join(folder, 'all_900000_900000_0'), { recursive: true });
+      await rig.cluster.startNode(0, { withoutKeeper: true });
+    });
+    await giveKeeperBack(0);
     await expectRecovered(id);
   });
 
