@@ -1,7 +1,12 @@
-/** Stands before a ClickHouse node and writes down what is sent to it: embedded nodes have no query_log. */
+/**
+ * Stands before a ClickHouse node and writes down what is sent to it: embedded nodes have no query_log. When told to, it
+ * holds or drops answers to what has been done, or refuses who comes.
+ */
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+
+type IsMeant = (sql: string) => boolean;
 
 export interface RecordingProxy {
   readonly url: string;
@@ -10,6 +15,12 @@ export interface RecordingProxy {
   /** Those that the node answered with success, also where nobody was there any more to read it. */
   readonly succeeded: readonly string[];
   forget(): void;
+  /** The next answer to a statement like that waits until `release`; the statement has run then. */
+  hold(isMeant: IsMeant): { reached: Promise<void>; release(): void };
+  /** Statements like that run, and their answers are lost with the connection. Null: none. */
+  drop(isMeant: IsMeant | null): void;
+  /** From the first statement like that on, all are refused for their credentials. Null: none. */
+  refuseFrom(isMeant: IsMeant | null): void;
   stop(): Promise<void>;
 }
 
@@ -17,6 +28,10 @@ export async function startRecordingProxy(target: string): Promise<RecordingProx
   const { hostname, port } = new URL(target);
   const statements: string[] = [];
   const succeeded: string[] = [];
+  let dropped: IsMeant | null = null;
+  let refusedFrom: IsMeant | null = null;
+  let isRefusing = false;
+  let held: { isMeant: IsMeant; reached(): void; released: Promise<void> } | null = null;
   const server = createServer((incoming, outgoing) => {
     const body: Buffer[] = [];
     incoming.on('data', (chunk: Buffer) => body.push(chunk));
@@ -24,16 +39,31 @@ export async function startRecordingProxy(target: string): Promise<RecordingProx
       const sent = Buffer.concat(body);
       const inUrl = new URL(incoming.url ?? '/', target).searchParams.get('query') ?? '';
       const statement = `${inUrl}${sent.toString('utf8')}`;
+      if ((isRefusing ||= refusedFrom?.(statement) ?? false)) return refuse(outgoing);
       statements.push(statement);
       forward(incoming, outgoing, sent, statement);
     });
   });
+  const refuse = (outgoing: ServerResponse) => {
+    outgoing.writeHead(403, { 'x-clickhouse-exception-code': '516' });
+    outgoing.end('Code: 516. DB::Exception: default: Authentication failed (AUTHENTICATION_FAILED)\n');
+  };
+  const waitIfHeld = async (statement: string) => {
+    if (!held?.isMeant(statement)) return;
+    const { reached, released } = held;
+    held = null;
+    reached();
+    await released;
+  };
   const forward = (incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer, statement: string) => {
     const { method, url: path, headers } = incoming;
     const onward = request({ hostname, port, method, path, headers }, (answer) => {
       if (answer.statusCode === 200) succeeded.push(statement);
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
+      if (dropped?.(statement)) return void answer.resume().on('end', () => outgoing.destroy());
+      void waitIfHeld(statement).then(() => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(outgoing);
+      });
     });
     onward.on('error', () => outgoing.destroy());
     onward.end(body);
@@ -48,10 +78,28 @@ export async function startRecordingProxy(target: string): Promise<RecordingProx
       statements.length = 0;
       succeeded.length = 0;
     },
+    hold: (isMeant) => {
+      const [reached, released] = [gate(), gate()];
+      held = { isMeant, reached: reached.open, released: released.opened };
+      return { reached: reached.opened, release: released.open };
+    },
+    drop: (isMeant) => void (dropped = isMeant),
+    refuseFrom: (isMeant) => {
+      refusedFrom = isMeant;
+      isRefusing = false;
+    },
     stop: async () => {
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
     },
   };
+}
+
+function gate(): { opened: Promise<void>; open(): void } {
+  let open: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open: () => open() };
 }
