@@ -1,9 +1,11 @@
+import { capabilitiesOf } from '../activities/capabilities.js';
 import { backupCatalogue } from '../activities/inspect-backup.js';
 import { hasLedger, readLedger } from '../activities/ledger.js';
 import { hasInterserverPort } from '../activities/observe-node.js';
 import * as queries from '../activities/queries.js';
 import { toProblem } from '../activities/runtime.js';
 import { ERRORS } from '../domain/errors.js';
+import { methodOf } from '../domain/inventory.js';
 import type { ClickHouseNode, ClusterPorts } from '../ports.js';
 import type { DoctorCheck, NodeExamination, NodesExamination } from '../service/direct.js';
 
@@ -30,6 +32,7 @@ async function examineNode(node: ClickHouseNode): Promise<NodeExamination> {
     ? [
         answers,
         await check('macros', () => macros(node)),
+        await check('recovery', () => recovery(node)),
         await check('backups', () => backups(node)),
         await check('fence', () => fence(node)),
         await check('unfinished recovery', () => unfinished(node)),
@@ -57,7 +60,15 @@ async function macros(node: ClickHouseNode): Promise<string> {
   return `shard ${found['shard'] ?? '–'}, replica ${found['replica'] ?? '–'}`;
 }
 
+async function recovery(node: ClickHouseNode): Promise<string> {
+  return methodOf(await capabilitiesOf(node)) === 'restore-replica'
+    ? 'SYSTEM RESTORE REPLICA and what goes with it are there'
+    : 'by conversion: not all statements around SYSTEM RESTORE REPLICA are there (the plan names them)';
+}
+
 async function backups(node: ClickHouseNode): Promise<string> {
+  if (!(await capabilitiesOf(node)).nativeBackup)
+    return 'no BACKUP and RESTORE: lost data comes back by clickhouse-backup or a cold copy';
   const [row] = await node.query<{ n: string }>('SELECT count() AS n FROM system.backups');
   return `BACKUP and RESTORE are there (${row?.n ?? 0} operations since its start)`;
 }

@@ -75,7 +75,7 @@ export function comparePartLists(
  * - `replicated`, `merge-tree`: MergeTree family, recovered part by part
  * - `streaming`: Kafka, RabbitMQ, NATS, S3Queue…: detached while fenced
  * - `object`: views, dictionaries, Distributed, Buffer…: recreated from DDL
- * - `other-data`: Log family, Memory, Join…: restored with plain RESTORE where they are missing
+ * - `other-data`: Log family, Join…: restored with plain RESTORE where they are missing
  */
 export type TableKind = 'replicated' | 'merge-tree' | 'streaming' | 'object' | 'other-data';
 
@@ -90,6 +90,19 @@ export function tableKind(engine: string): TableKind {
   if (DATA.has(engine)) return 'other-data';
   return 'object';
 }
+
+/** Objects whose rows are elsewhere: in other tables, on other servers, nowhere. */
+const WITHOUT_ROWS = new Set(
+  [
+    'View MaterializedView LiveView WindowView Dictionary Distributed Buffer Merge Null Alias TimeSeries Loop',
+    'GenerateRandom FuzzJSON FuzzQuery Executable ExecutablePool MySQL PostgreSQL MongoDB Redis SQLite ODBC JDBC',
+    'ExternalDistributed URL S3 GCS OSS COSN HDFS AzureBlobStorage Hive Hudi DeltaLake DeltaLakeS3 DeltaLakeAzure',
+    'DeltaLakeLocal Iceberg IcebergS3 IcebergAzure IcebergHDFS IcebergLocal ArrowFlight YTsaurus',
+  ].flatMap((line) => line.split(' ')),
+);
+
+/** Memory, File, KeeperMap, and any engine of tomorrow: its definition brings no row back, and no count of ours tells. */
+export const mayHoldRows = (engine: string): boolean => tableKind(engine) === 'object' && !WITHOUT_ROWS.has(engine);
 
 /** What defines a table, as `system.tables` gives it. Lost tables take it from the backup's manifest or from a peer. */
 export interface TableDefinition extends TableName {

@@ -2,9 +2,16 @@ import type { KeeperStateLine } from './inventory.js';
 import type { PlanItem } from './plan.js';
 import type { PlanInput } from './plan-input.js';
 
-/** State that lived in Keeper beside the tables, a line each: never silence. */
+/** Tables say whether Keeper was lost: it took their paths with it, and that of a dropped table only is no sign. */
+const KEEPER_WAS_THERE: readonly PlanItem['situation'][] = ['healthy', 'replica-lost', 'table-lost'];
+
+/** State that lived in Keeper beside the tables, a line each: never silence. Where Keeper still has its data it is there. */
 export function keeperState(input: PlanInput, items: PlanItem[]): KeeperStateLine[] {
-  const lines = input.nodes.flatMap((node) => node.keeperState);
+  const replicated = items.filter((item) => item.replicated);
+  const isThere = replicated.length > 0 && replicated.every((item) => KEEPER_WAS_THERE.includes(item.situation));
+  const lines = input.nodes
+    .flatMap((node) => node.keeperState)
+    .map((line) => (isThere ? { ...line, verdict: 'not-affected' as const } : line));
   for (const [shard, backup] of input.backups)
     for (const mutation of backup.unfinishedMutations)
       lines.push({

@@ -2,6 +2,7 @@ import { columnsOf, expandPath, parseReplicatedEngine } from './ddl.js';
 import { carriesSecret } from './ddl-secrets.js';
 import { problem, RecoveryError } from './errors.js';
 import {
+  mayHoldRows,
   methodOf,
   tableKind,
   type KeeperReplicaFacts,
@@ -156,6 +157,10 @@ function notRestored(name: TableName, nodes: NodeFacts[], backup: BackupContents
       if (saved?.definitionOnly)
         return [
           `${tableKey(name)} @ ${node.node.name}: ${backup?.cold ? `agents place parts, and it has none: its rows stay in the ${backup.destination}` : 'the backup has its definition only, its rows are lost'}`,
+        ];
+      if (saved && mayHoldRows(saved.engine))
+        return [
+          `${tableKey(name)} @ ${node.node.name}: made anew from its definition, without rows that it may have had (engine ${saved.engine}: they are in no backup of ours)`,
         ];
       const elsewhere = nodes.map((peer) => find(peer, name)).find((table) => table !== undefined);
       const isOwn = elsewhere && (elsewhere.kind === 'merge-tree' || elsewhere.kind === 'other-data');

@@ -55,6 +55,20 @@ describe('what is planned', () => {
     expect(plan(withManifest, bare)).toMatchObject({ evidence: 'backup', takenAt: '' });
   });
 
+  it.each([
+    ['Memory', 1],
+    ['File(CSV)', 1],
+    ["KeeperMap('/m')", 1],
+    ['OfTomorrow', 1],
+    ["Distributed('c', 'db', 't')", 0],
+    ['Null', 0],
+  ])('tells of rows that no definition brings back: %s', (engine, warnings) => {
+    const lost = definition('db', 'm', engine);
+    const plan = planOf([node('a', '01', 'r1', [])], { backups: new Map([['01', contents([saved(lost)])]]) });
+    expect(plan.items.map(({ action }) => action)).toEqual(['create-object']);
+    expect(plan.warnings.filter((line) => /without rows that it may have had/.test(line))).toHaveLength(warnings);
+  });
+
   it('tells of parts that a server put aside, though all looks well', () => {
     const plan = planOf([node('a', '01', 'r1', [facts(t, { putAside: 2 }), facts(u)])]);
     expect(plan.items.map(({ action }) => action)).toEqual(['none', 'none']);
@@ -598,6 +612,17 @@ describe('what else lived in Keeper', () => {
     );
     expect(plan.keeperState.map(({ what }) => what)).toEqual(['roles', 'unfinished mutation']);
     expect(workOf({ ...plan, hash: '' })).toEqual([]);
+  });
+  it.each<[row: string, nodes: NodeFacts[], verdict: string]>([
+    ['Keeper was lost', [node('a', '01', 'r1', [facts(t, { keeper: GONE })])], 'unrecoverable'],
+    ['all is well', [live('a', 'r1', [facts(t, ACTIVE)])], 'not-affected'],
+    ['a replica was lost', [live('a', 'r1', [facts(t, ACTIVE)]), live('b', 'r2', [])], 'not-affected'],
+    ['no table tells', [node('a', '01', 'r1', [])], 'unrecoverable'],
+  ])('what it held besides: %s', (_row, nodes, verdict) => {
+    const keeperState = [{ what: 'roles', detail: 'x', verdict: 'unrecoverable' as const }];
+    const [first, ...others] = nodes;
+    const plan = planOf([{ ...first!, keeperState }, ...others]);
+    expect(plan.keeperState.find(({ what }) => what === 'roles')?.verdict).toBe(verdict);
   });
   it.each<[row: string, nodes: NodeFacts[], lost: boolean]>([
     ['lost with the Keeper', [node('a', '01', 'r1', [facts(t, { keeper: GONE })])], true],

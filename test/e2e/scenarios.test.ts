@@ -28,6 +28,8 @@ describe('situations', () => {
     const since = await scene.ask(0, 'SELECT toUInt32(now())');
     const { exitCode, report } = await scene.recover();
     expect({ exitCode, outcome: report.outcome, fence: report.fence }).toEqual(NOTHING_DONE);
+    const doctor = await scene.rig.cli('doctor', '--cluster', CLUSTER);
+    expect(doctor.exitCode, doctor.stdout).toBe(0);
     for (const node of scene.nodes.keys()) {
       expect(await scene.ask(node, "SELECT name FROM system.databases WHERE name = '_recovery'")).toBe('');
       if ((await scene.ask(node, 'EXISTS TABLE system.query_log')) === '0') continue; // an embedded node has none
