@@ -238,8 +238,8 @@ export class Unit {
     };
   }
 
-  async differingPartitions(from: TableName, to: TableName): Promise<{ id: string; sides: string[] }[]> {
-    return this.node.query<{ id: string; sides: string[] }>((await this.reads()).DIFFERING_PARTITIONS, {
+  async differingPartitions(from: TableName, to: TableName): Promise<DifferingPartition[]> {
+    return this.node.query<DifferingPartition>((await this.reads()).DIFFERING_PARTITIONS, {
       params: { fromDatabase: from.database, fromTable: from.table, toDatabase: to.database, toTable: to.table },
     });
   }
@@ -390,6 +390,14 @@ export class Unit {
     if (!this.has('drop-peer-replica')) return false;
     return ((await this.cluster.keeper.children(`${tablePath}/replicas`)) ?? []).length > 0;
   }
+}
+
+interface DifferingPartition {
+  id: string;
+  /** `from`, `to`: where it is. */
+  sides: string[];
+  /** 1: it is on both, with as many rows. */
+  sameRows: number;
 }
 
 interface KeeperPath {
