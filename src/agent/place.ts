@@ -26,7 +26,7 @@ export interface PlacedParts {
   /** Names of the parts that stand in detached/ now, in attach order; packed. */
   parts: string;
   waiting: number;
-  /** Attached parts that are none of the copy's. */
+  /** Attached parts that are none of the copy's, or came before their turn. */
   extra: number;
   methods: Record<CopyMethod, number>;
 }

@@ -126,11 +126,11 @@ it('replaces a leftover that is wrong, and lets one be that it does not know', a
 
 it('does not place what is attached already, and tells of what is none of the copy’s', async () => {
   const table = dirname(detached);
-  part(table, '202601_1_1_0', 'second');
-  expect(await place()).toMatchObject({ parts: [P1], waiting: 1, extra: 0 });
-  expect(readdirSync(detached)).toEqual([P1]);
-  part(table, '202601_2_2_0', 'second');
-  expect(await place()).toMatchObject({ parts: [P1], extra: 1 });
+  part(table, '202601_1_1_0', 'first');
+  expect(await place()).toMatchObject({ parts: [P2], waiting: 1, extra: 0 });
+  expect(readdirSync(detached)).toEqual([P2]);
+  part(table, '202601_2_2_0', 'first');
+  expect(await place()).toMatchObject({ parts: [P2], extra: 1 });
 });
 
 it('a flipped byte: which file, and nothing is placed', async () => {

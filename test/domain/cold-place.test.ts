@@ -195,6 +195,7 @@ describe('what is still to be attached', () => {
     ['one of two twins', ['twin', 'a'], ['p3', 'p4'], 0],
     ['no twin', ['twin', 'a', 'twin'], ['p4'], 0],
     ['something was attached twice', ['a', 'a', 'twin'], ['p3', 'p4'], 1],
+    ['one was attached before its turn', ['twin'], ['p1', 'p3', 'p4'], 1],
     ['something else was attached', ['z'], ['p1', 'p2', 'p3', 'p4'], 1],
   ])('%s', (_, attached, waiting, extra) => {
     expect(toAttach(parts, attached)).toEqual({ waiting, extra });
