@@ -173,12 +173,16 @@ export function tableOfMetadata(path: string): TableName | null {
 }
 
 const HEAD = /^ATTACH (TABLE|(?:MATERIALIZED )?VIEW) (?:`(?:[^`\\]|\\[^])*`|\w+)/;
+/** Of which the files are not of this form, and may carry a credential: they are left to a person, and nothing else is. */
+const LEFT_OUT = /^ATTACH (DICTIONARY|LIVE VIEW|WINDOW VIEW) /;
 
 /**
  * The server's own file has ATTACH and no database. What may be a credential goes into no history: such a table keeps its
  * engine's name, and shows that something is hidden.
  */
 export function createQueryOf(name: TableName, metadata: string): string {
+  const leftOut = LEFT_OUT.exec(metadata);
+  if (leftOut) return `CREATE ${leftOut[1]} ${quoteTable(name)} AS SELECT '[HIDDEN]'`;
   const head = HEAD.exec(metadata);
   if (!head)
     throw new RecoveryError('MANIFEST_INVALID', `the definition of ${tableKey(name)} in the copy cannot be read`, {

@@ -143,6 +143,18 @@ describe('definitions', () => {
     ).not.toThrow();
   });
 
+  it.each([
+    ["ATTACH DICTIONARY d (k UInt64) PRIMARY KEY k SOURCE(HTTP(url 'http://h/canary'))", 'Dictionary'],
+    ['ATTACH LIVE VIEW v (a UInt8) AS SELECT canary', 'LiveView'],
+    ['ATTACH WINDOW VIEW v (a UInt8) AS SELECT canary', 'WindowView'],
+  ])('of %s: left to a person, and the rest of the copy is read', (metadata, engine) => {
+    const query = createQueryOf(name, metadata);
+    expect(query).not.toContain('canary');
+    expect(carriesSecret(query)).toBe(true);
+    const { tables } = contentsOfCopy(contents({ tables: [{ ...name, query, parts: null, rows: null }] }), 'x');
+    expect(tables).toMatchObject([{ engine }]);
+  });
+
   it('that are none are named', () => {
     expect(() => createQueryOf(name, 'DROP TABLE x')).toThrow(expect.objectContaining({ code: 'MANIFEST_INVALID' }));
   });
