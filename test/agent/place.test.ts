@@ -155,6 +155,8 @@ it('cut off in the middle, it goes on where it was', async () => {
   await expect(place({}, cut)).rejects.toMatchObject({ code: 'STALE_ATTEMPT' });
   expect(readdirSync(detached)).toEqual([]);
   expect(leftovers()).not.toEqual([]);
+  // What an attempt with another copy left is not gone on with, and does not stay.
+  write(join(root, leftovers()[0]!.replace(/-[0-9a-f]+(\.jsonl)?$/, '-another'), 'x'), 'x');
   expect(await place()).toMatchObject({ parts: [P1, P2], waiting: 2 });
   expect(leftovers()).toEqual([]);
 });
