@@ -25,7 +25,10 @@ describe('before a statement of the plan is sent', () => {
       },
       execute: async (sql: string) => void (sql.startsWith('EXPLAIN') || sent.push(sql)),
     };
-    const cluster = { node: () => node, policy: { statementDeadlineSeconds: 5 }, topology: { nodes: [ref] } };
+    const cluster = {
+      ...{ node: () => node, policy: { statementDeadlineSeconds: 5 }, topology: { nodes: [ref] } },
+      pace: async () => undefined,
+    };
     const ports = { cluster: () => cluster, sha256: () => '0'.repeat(64) } as unknown as Ports;
     const item = {
       database: 'd',
