@@ -44,6 +44,8 @@ export class ServerError extends Error {
   }
 }
 
+export type StaleKind = 'replica' | 'table';
+
 /** ZooKeeper or ClickHouse Keeper, read only but for one call (invariant G). Throws RecoveryError `KEEPER_UNAVAILABLE`. */
 export interface Keeper {
   exists(path: string): Promise<boolean>;
@@ -55,9 +57,10 @@ export interface Keeper {
   stamp(path: string): Promise<string | null>;
   /**
    * Deletes what a replica, or a table without any replica, left behind: for servers without SYSTEM DROP REPLICA, and
-   * only paths that the approved plan names. Safe to repeat. Throws `REPLICA_ACTIVE` when something under it lives.
+   * only paths that the approved plan names. Safe to repeat. Throws `REPLICA_ACTIVE` when something under it lives,
+   * or when a table's path has a child that is not this table's.
    */
-  deleteStale(path: string): Promise<void>;
+  deleteStale(path: string, kind: StaleKind): Promise<void>;
 }
 
 /** Native BACKUP and RESTORE in a place. */

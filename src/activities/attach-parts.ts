@@ -6,14 +6,14 @@ import { PART_PLACEHOLDER } from '../domain/plan-statements.js';
 import { stagingName } from '../domain/statements.js';
 import { ServerError, type Ports } from '../ports.js';
 import { unpack } from './packed.js';
-import { pause, type StepContext } from './runtime.js';
+import { isAway, pause, type StepContext } from './runtime.js';
 import { Unit } from './unit.js';
 
 const POLL_MS = 200;
 
 /**
  * The staging table into whose detached/ an agent is to place parts. `afresh`: something is attached to it that the copy does
- * not have, so it is made anew. `verified`: this step is behind us.
+ * not have, or before its turn, so it is made anew. `verified`: this step is behind us.
  */
 export async function prepareStaging(
   ports: Ports,
@@ -60,8 +60,11 @@ export async function attachParts(
       await unit.send('attach-part', { [PART_PLACEHOLDER]: name });
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      if (error.code === NOT_ENOUGH_SPACE) throw error;
+      // Parts after it would come before their turn. Asked again, this begins with it: those before it are gone from detached/.
+      if (error.code === NOT_ENOUGH_SPACE || isAway(error)) throw error;
       complaint = `${name}: ${error.message}`.slice(0, 400);
+      // Of the next round.
+      if (error.code === MEMORY_LIMIT_EXCEEDED) break;
     }
     context.progress({ table: tableKey(item), step: 'attach', parts: ++done, of: names.length });
   }
@@ -69,6 +72,7 @@ export async function attachParts(
 }
 
 const NOT_ENOUGH_SPACE = 243;
+const MEMORY_LIMIT_EXCEEDED = 241;
 
 /** A statement whose answer was lost may run still: what it does is not seen before its end. */
 async function awaitSilence(unit: Unit, context: StepContext, deadlineSeconds: number): Promise<void> {

@@ -88,9 +88,9 @@ function createView(ports: Ports, name: string): DrillView {
       node: of(nodes),
       keeper: {
         ...target.keeper,
-        deleteStale: async (path) => {
+        deleteStale: async (path, kind) => {
           await guard.fresh();
-          await target.keeper.deleteStale(path);
+          await target.keeper.deleteStale(path, kind);
         },
       },
       pace: target.pace,

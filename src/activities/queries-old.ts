@@ -29,7 +29,7 @@ export const UNIT_DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS tot
 
 const FROM = '(database = {fromDatabase:String} AND table = {fromTable:String})';
 const TO = '(database = {toDatabase:String} AND table = {toTable:String})';
-export const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides FROM
+export const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides, count() = 2 AND uniqExact(total) = 1 AS sameRows FROM
  (SELECT partition_id AS id, if(${FROM}, 'from', 'to') AS side, count() AS parts, sum(rows) AS total, sum(cityHash64(rows, bytes_on_disk)) AS digest ${ACTIVE} AND (${FROM} OR ${TO}) GROUP BY id, side)
  GROUP BY id HAVING count() = 1 OR uniqExact(parts, total, digest) > 1 ORDER BY id`;
 

@@ -52,7 +52,7 @@ const UNIT_DETACHED_PARTS = `SELECT database, table, count() AS total FROM syste
 export const RUNNING = `SELECT '' AS database, substring(query, 1, ${TAG_LENGTH}) AS table, max(elapsed) AS seconds FROM system.processes WHERE startsWith(query, '/* ch-recover ') AND has({databases:Array(String)}, '') AND has({tables:Array(String)}, table) GROUP BY table`;
 
 /** Partitions in which two tables differ: what still has to be replaced in the one, or dropped where the other has none. */
-const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides FROM
+const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides, count() = 2 AND uniqExact(rows) = 1 AS sameRows FROM
  (SELECT p.partition_id AS id, if(p.database = {fromDatabase:String} AND p.table = {fromTable:String}, 'from', 'to') AS side, count() AS parts, sum(p.rows) AS rows, sum(cityHash64(p.hash_of_all_files, p.rows)) AS digest
   FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((p.database = {fromDatabase:String} AND p.table = {fromTable:String}) OR (p.database = {toDatabase:String} AND p.table = {toTable:String}))
   GROUP BY id, side)

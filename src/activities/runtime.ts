@@ -96,6 +96,9 @@ function awayCode(error: unknown): ErrorCode | null {
   return null;
 }
 
+/** Whether it is a matter of time: the step is repeated. */
+export const isAway = (error: unknown): boolean => awayCode(error) !== null;
+
 /** Repeats a step, which looks before it acts, while what it needs is away. The deadline counts from the first failure in a row. */
 export async function withPatience<T>(
   patienceSeconds: number,

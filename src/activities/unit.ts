@@ -12,6 +12,7 @@ import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/n
 import type { PlanItem, StepName } from '../domain/plan.js';
 import type { NodeRef } from '../domain/topology.js';
 import { fence, fenceTable, openReplication } from '../domain/statements.js';
+import { tablePathOf } from '../domain/table-path.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { isFenced } from './ledger.js';
@@ -107,7 +108,8 @@ export class Unit {
       if (statement.step !== step) continue;
       await this.proveFence();
       this.context.assertFresh();
-      await this.cluster.keeper.deleteStale(statement.sql);
+      const isTable = statement.sql === this.item.keeperPath?.tablePath;
+      await this.cluster.keeper.deleteStale(statement.sql, isTable ? 'table' : 'replica');
     }
   }
 
@@ -236,8 +238,8 @@ export class Unit {
     };
   }
 
-  async differingPartitions(from: TableName, to: TableName): Promise<{ id: string; sides: string[] }[]> {
-    return this.node.query<{ id: string; sides: string[] }>((await this.reads()).DIFFERING_PARTITIONS, {
+  async differingPartitions(from: TableName, to: TableName): Promise<DifferingPartition[]> {
+    return this.node.query<DifferingPartition>((await this.reads()).DIFFERING_PARTITIONS, {
       params: { fromDatabase: from.database, fromTable: from.table, toDatabase: to.database, toTable: to.table },
     });
   }
@@ -384,10 +386,18 @@ export class Unit {
 
   /** Whether anything is left on the path of what the plan wants gone before this replica goes first. */
   private async stalePeers(tablePath: string): Promise<boolean> {
-    if (this.has('delete-peer-path')) return this.cluster.keeper.exists(tablePath);
+    if (this.has('delete-peer-path')) return tablePathOf(await this.cluster.keeper.children(tablePath)).isThere;
     if (!this.has('drop-peer-replica')) return false;
     return ((await this.cluster.keeper.children(`${tablePath}/replicas`)) ?? []).length > 0;
   }
+}
+
+interface DifferingPartition {
+  id: string;
+  /** `from`, `to`: where it is. */
+  sides: string[];
+  /** 1: it is on both, with as many rows. */
+  sameRows: number;
 }
 
 interface KeeperPath {

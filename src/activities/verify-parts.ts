@@ -1,7 +1,7 @@
 import type { Goal } from '../domain/attempt.js';
 import { RecoveryError } from '../domain/errors.js';
 import { sameParts, type PartsDigest } from '../domain/inventory.js';
-import { quoteTable, tableKey, type TableName } from '../domain/names.js';
+import { cloneName, quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import { isClosed } from '../domain/statements-conversion.js';
@@ -77,10 +77,11 @@ async function verifyStaging(unit: Unit, evidence: 'manifest' | 'backup', policy
     );
   const counted = (unit.item.place ?? unit.item.restore)?.counted;
   const rows = counted?.rows ?? found.rows;
-  if (!clone && counted && (counted.parts !== found.parts || rows !== found.rows))
+  // A clone of an earlier attempt may have been merged since, and so has its rows only.
+  if (counted && ((!clone && counted.parts !== found.parts) || rows !== found.rows))
     throw new RecoveryError(
       'VERIFY_FAILED',
-      `${name}: restored ${found.rows} rows in ${found.parts} parts, the backup says ${counted.rows === null ? '' : `${rows} rows in `}${counted.parts} parts`,
+      `${name}: ${clone ? 'its clone has' : 'restored'} ${found.rows} rows in ${found.parts} parts, the backup says ${counted.rows === null ? '' : `${rows} rows in `}${counted.parts} parts${clone ? `: the clone may be from another backup; drop ${quoteTable(cloneName('clone', unit.name))} if so` : ''}`,
       { objects: [name] },
     );
   if (!clone) {

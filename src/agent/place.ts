@@ -26,7 +26,7 @@ export interface PlacedParts {
   /** Names of the parts that stand in detached/ now, in attach order; packed. */
   parts: string;
   waiting: number;
-  /** Attached parts that are none of the copy's. */
+  /** Attached parts that are none of the copy's, or came before their turn. */
   extra: number;
   methods: Record<CopyMethod, number>;
 }
@@ -61,7 +61,7 @@ export function createPartsActivities(config: AgentConfig) {
         } catch (error) {
           // Nobody comes after an abort. After any other end of this attempt somebody may be at it already.
           if (cancellationDetails()?.cancelRequested)
-            for (const { root } of config.trees) await discardStage(stageOf(root, request));
+            for (const { root } of config.trees) await discardStage(stageOf(root, request, request.manifest));
           throw error;
         }
       });
@@ -100,7 +100,13 @@ export async function placeParts(
     await rm(join(detached, part.name), { recursive: true, force: true });
     missing.push(part);
   }
-  const methods = await transferParts(config, copy, missing, { ...target, detached, name }, context);
+  const methods = await transferParts(
+    config,
+    copy,
+    missing,
+    { ...target, detached, name, manifest: index.id },
+    context,
+  );
   return {
     parts: await pack(waiting, `${tableKey(name)}: the names of ${waiting.length} parts`),
     ...{ waiting: waiting.length, extra, methods },
@@ -167,9 +173,21 @@ async function isRight(part: Part, folder: string): Promise<boolean> {
   return true;
 }
 
-/** Of one table, in its tree. */
-const stageOf = (root: string, name: TableName) =>
-  join(root, `${OWN_PREFIX}place-${sha256(tableKey(name)).slice(0, 16)}`);
+/** All of one table, in its tree, whatever the copy. */
+const stagesOf = (root: string, name: TableName) =>
+  join(root, `${OWN_PREFIX}place-${sha256(tableKey(name)).slice(0, 16)}-`);
+
+/** Of one copy: what another left there is not gone on with. */
+const stageOf = (root: string, name: TableName, manifest: string) =>
+  `${stagesOf(root, name)}${sha256(manifest).slice(0, 16)}`;
+
+async function discardOtherStages(root: string, name: TableName, stage: string): Promise<void> {
+  for (const child of await readdir(root)) {
+    const path = join(root, child);
+    if (path.startsWith(stagesOf(root, name)) && !path.startsWith(stage))
+      await rm(path, { recursive: true, force: true });
+  }
+}
 
 async function discardStage(stage: string): Promise<void> {
   await rm(stage, { recursive: true, force: true });
@@ -180,6 +198,7 @@ interface Target {
   root: string;
   detached: string;
   name: TableName;
+  manifest: string;
 }
 
 /** Beside detached/ first: what the server can see there is whole. */
@@ -187,11 +206,12 @@ async function transferParts(
   config: AgentConfig,
   copy: CopyFolder,
   parts: readonly Part[],
-  { root, detached, name }: Target,
+  { root, detached, name, manifest }: Target,
   context: StepContext,
 ): Promise<PlacedParts['methods']> {
   const methods: PlacedParts['methods'] = { reflink: 0, hardlink: 0, stream: 0 };
-  const stage = stageOf(root, name);
+  const stage = stageOf(root, name, manifest);
+  await discardOtherStages(root, name, stage);
   if (parts.length === 0) {
     await discardStage(stage);
     return methods;

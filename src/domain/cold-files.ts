@@ -43,7 +43,9 @@ export function isImmutable(path: string): boolean {
   if (!IMMUTABLE_FILE.test(name) || folders.includes('detached')) return false;
   // A projection is a folder in its part.
   if (folders.at(-1)?.endsWith('.proj')) folders.pop();
-  return PART_FOLDER.test(folders.at(-1) ?? '') && folders.length >= 3;
+  // `data/db/table/part` and `store/abc/uuid/part`: a Log table may have a part's name.
+  const depth = folders[0] === 'data' || folders[0] === 'store' ? 4 : 3;
+  return PART_FOLDER.test(folders.at(-1) ?? '') && folders.length >= depth;
 }
 
 /** A link that leads out of its tree would bring back a name and not what it stands for. */

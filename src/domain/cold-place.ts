@@ -173,12 +173,16 @@ export function tableOfMetadata(path: string): TableName | null {
 }
 
 const HEAD = /^ATTACH (TABLE|(?:MATERIALIZED )?VIEW) (?:`(?:[^`\\]|\\[^])*`|\w+)/;
+/** Of which the files are not of this form, and may carry a credential: they are left to a person, and nothing else is. */
+const LEFT_OUT = /^ATTACH (DICTIONARY|LIVE VIEW|WINDOW VIEW) /;
 
 /**
  * The server's own file has ATTACH and no database. What may be a credential goes into no history: such a table keeps its
  * engine's name, and shows that something is hidden.
  */
 export function createQueryOf(name: TableName, metadata: string): string {
+  const leftOut = LEFT_OUT.exec(metadata);
+  if (leftOut) return `CREATE ${leftOut[1]} ${quoteTable(name)} AS SELECT '[HIDDEN]'`;
   const head = HEAD.exec(metadata);
   if (!head)
     throw new RecoveryError('MANIFEST_INVALID', `the definition of ${tableKey(name)} in the copy cannot be read`, {
@@ -211,8 +215,8 @@ export function isPartName(name: string): boolean {
 }
 
 /**
- * What is still to be attached, in the order given, and how many attached parts are none of the copy's. An attached part has
- * a new name and its old checksums; twins, which have the same, count. `checksums`: of each part's own list of its files'
+ * What is still to be attached, in the order given, and how many attached parts are none of the copy's, or came before their
+ * turn: rows of a part that comes later may replace those of one before it. An attached part has a new name and its old checksums; twins, which have the same, count. `checksums`: of each part's own list of its files'
  * checksums; '' where it has none.
  */
 export function toAttach(
@@ -221,13 +225,18 @@ export function toAttach(
 ): { waiting: string[]; extra: number } {
   const left = new Map<string, number>();
   for (const checksums of attached) left.set(checksums, (left.get(checksums) ?? 0) + 1);
-  const waiting = parts.filter(({ checksums }) => {
-    const count = checksums === '' ? 0 : (left.get(checksums) ?? 0);
-    if (count > 0) left.set(checksums, count - 1);
-    return count === 0;
-  });
+  let early = 0;
+  const waiting: { name: string }[] = [];
+  for (const part of parts) {
+    const count = part.checksums === '' ? 0 : (left.get(part.checksums) ?? 0);
+    if (count === 0) waiting.push(part);
+    else {
+      left.set(part.checksums, count - 1);
+      if (waiting.length > 0) early++;
+    }
+  }
   return {
     waiting: waiting.map(({ name }) => name),
-    extra: [...left.values()].reduce((sum, count) => sum + count, 0),
+    extra: [...left.values()].reduce((sum, count) => sum + count, early),
   };
 }

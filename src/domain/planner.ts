@@ -266,7 +266,9 @@ function missingItem(
   }
   const keeper = input.absentPaths.get(scopedKey(node.node.name, definition)) ?? absentKeeper(definition, node);
   const verdict = judgeMissing({
-    onPeer: peer !== undefined && (peer.parts.parts > 0 || (saved?.parts?.rows ?? 0) === 0),
+    onPeer:
+      peer !== undefined &&
+      (peer.parts.parts > 0 || ((saved && (saved.parts ?? countedParts(saved)))?.rows ?? 0) === 0),
     inBackup: saved !== undefined,
     shardEmpty,
     pathActive: keeper?.activeReplicas.includes(keeper.replicaName) ?? false,

@@ -26,10 +26,8 @@ describe('before a statement of the plan is sent', () => {
       execute: async (sql: string) => void (sql.startsWith('EXPLAIN') || sent.push(sql)),
     };
     const cluster = {
-      node: () => node,
+      ...{ node: () => node, policy: { statementDeadlineSeconds: 5 }, topology: { nodes: [ref] } },
       pace: async () => undefined,
-      policy: { statementDeadlineSeconds: 5 },
-      topology: { nodes: [ref] },
     };
     const ports = { cluster: () => cluster, sha256: () => '0'.repeat(64) } as unknown as Ports;
     const item = {

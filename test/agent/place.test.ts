@@ -126,11 +126,11 @@ it('replaces a leftover that is wrong, and lets one be that it does not know', a
 
 it('does not place what is attached already, and tells of what is none of the copy’s', async () => {
   const table = dirname(detached);
-  part(table, '202601_1_1_0', 'second');
-  expect(await place()).toMatchObject({ parts: [P1], waiting: 1, extra: 0 });
-  expect(readdirSync(detached)).toEqual([P1]);
-  part(table, '202601_2_2_0', 'second');
-  expect(await place()).toMatchObject({ parts: [P1], extra: 1 });
+  part(table, '202601_1_1_0', 'first');
+  expect(await place()).toMatchObject({ parts: [P2], waiting: 1, extra: 0 });
+  expect(readdirSync(detached)).toEqual([P2]);
+  part(table, '202601_2_2_0', 'first');
+  expect(await place()).toMatchObject({ parts: [P2], extra: 1 });
 });
 
 it('a flipped byte: which file, and nothing is placed', async () => {
@@ -155,6 +155,8 @@ it('cut off in the middle, it goes on where it was', async () => {
   await expect(place({}, cut)).rejects.toMatchObject({ code: 'STALE_ATTEMPT' });
   expect(readdirSync(detached)).toEqual([]);
   expect(leftovers()).not.toEqual([]);
+  // What an attempt with another copy left is not gone on with, and does not stay.
+  write(join(root, leftovers()[0]!.replace(/-[0-9a-f]+(\.jsonl)?$/, '-another'), 'x'), 'x');
   expect(await place()).toMatchObject({ parts: [P1, P2], waiting: 2 });
   expect(leftovers()).toEqual([]);
 });

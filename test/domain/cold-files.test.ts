@@ -21,6 +21,8 @@ describe('only files that are written once may be linked', () => {
     'data/shop/orders/tmp_insert_all_1_1_0/id.bin',
     'data/shop/orders/delete_tmp_all_1_1_0/id.bin',
     'data/shop/log/id.bin',
+    'data/shop/log_2026_11_24/id.bin',
+    'store/abc/log_2026_11_24/id.bin',
     'version-2/log.100000001',
     'version-2/snapshot.100000001',
     'uuid',

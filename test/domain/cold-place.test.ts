@@ -143,6 +143,18 @@ describe('definitions', () => {
     ).not.toThrow();
   });
 
+  it.each([
+    ["ATTACH DICTIONARY d (k UInt64) PRIMARY KEY k SOURCE(HTTP(url 'http://h/canary'))", 'Dictionary'],
+    ['ATTACH LIVE VIEW v (a UInt8) AS SELECT canary', 'LiveView'],
+    ['ATTACH WINDOW VIEW v (a UInt8) AS SELECT canary', 'WindowView'],
+  ])('of %s: left to a person, and the rest of the copy is read', (metadata, engine) => {
+    const query = createQueryOf(name, metadata);
+    expect(query).not.toContain('canary');
+    expect(carriesSecret(query)).toBe(true);
+    const { tables } = contentsOfCopy(contents({ tables: [{ ...name, query, parts: null, rows: null }] }), 'x');
+    expect(tables).toMatchObject([{ engine }]);
+  });
+
   it('that are none are named', () => {
     expect(() => createQueryOf(name, 'DROP TABLE x')).toThrow(expect.objectContaining({ code: 'MANIFEST_INVALID' }));
   });
@@ -195,6 +207,7 @@ describe('what is still to be attached', () => {
     ['one of two twins', ['twin', 'a'], ['p3', 'p4'], 0],
     ['no twin', ['twin', 'a', 'twin'], ['p4'], 0],
     ['something was attached twice', ['a', 'a', 'twin'], ['p3', 'p4'], 1],
+    ['one was attached before its turn', ['twin'], ['p1', 'p3', 'p4'], 1],
     ['something else was attached', ['z'], ['p1', 'p2', 'p3', 'p4'], 1],
   ])('%s', (_, attached, waiting, extra) => {
     expect(toAttach(parts, attached)).toEqual({ waiting, extra });

@@ -393,6 +393,14 @@ describe('data of a cold copy', () => {
     expect(plan.warnings.join()).toContain('of the cold copy, parts and definitions are used');
   });
 
+  it('a lost one does not wait for a peer’s empty table', () => {
+    const keeper = onPath('r2', { replicas: ['r2'], activeReplicas: [] });
+    const empty = facts(t, { parts: { parts: 0, rows: 0, digest: '0' }, sessionExpired: true, keeper });
+    const backups = new Map([...copy(known)].map(([shard, of]) => [shard, { ...of, node: 'a' }]));
+    const { items } = planOf([old('a', 'r1', []), old('b', 'r2', [empty])], { backups });
+    expect(items[0]).toMatchObject({ situation: 'table-lost', action: 'restore-from-backup' });
+  });
+
   it('a table that stands empty had rows there', () => {
     const empty = facts(t, { parts: { parts: 0, rows: 0, digest: '0' }, keeper: onPath('r2', GONE) });
     const { items } = planOf([old('b', 'r2', [empty])], { backups: copy(known) });

@@ -62,15 +62,35 @@ describe('the Keeper port on a real ensemble', () => {
     const table = '/stale/t';
     const [dead, alive] = [`${table}/replicas/r1`, `${table}/replicas/r2`];
     await runZooKeeper(ensemble.hosts, [{ create: `${dead}/parts/all_0_0_0` }, { create: `${alive}/is_active` }]);
-    await expect(keeper.deleteStale(alive)).rejects.toMatchObject({ code: 'REPLICA_ACTIVE' });
-    await expect(keeper.deleteStale(table)).rejects.toMatchObject({ code: 'REPLICA_ACTIVE' });
+    await expect(keeper.deleteStale(alive, 'replica')).rejects.toMatchObject({ code: 'REPLICA_ACTIVE' });
+    await expect(keeper.deleteStale(table, 'table')).rejects.toMatchObject({ code: 'REPLICA_ACTIVE' });
     expect(await keeper.children(`${table}/replicas`)).toEqual(expect.arrayContaining(['r1', 'r2']));
-    for (let twice = 0; twice < 2; twice++) await keeper.deleteStale(dead);
+    for (let twice = 0; twice < 2; twice++) await keeper.deleteStale(dead, 'replica');
     expect(await keeper.children(`${table}/replicas`)).toEqual(['r2']);
     expect(await keeper.exists(`${alive}/is_active`)).toBe(true);
     await runZooKeeper(ensemble.hosts, [{ remove: alive }]);
-    await keeper.deleteStale(table);
+    await keeper.deleteStale(table, 'table');
     expect(await keeper.exists(table)).toBe(false);
+  });
+
+  it('deletes no table that lies below another’s path', async () => {
+    const keeper = keeperOf();
+    const [outer, inner] = ['/nested/01', '/nested/01/b'];
+    // Nobody is registered: inner's server is about to be.
+    const below = [`${inner}/metadata`, `${inner}/replicas`];
+    await runZooKeeper(
+      ensemble.hosts,
+      [...below, `${outer}/metadata`].map((create) => ({ create })),
+    );
+    await expect(keeper.deleteStale(outer, 'table')).rejects.toMatchObject({
+      code: 'REPLICA_ACTIVE',
+      message: expect.stringContaining(inner) as string,
+    });
+    expect(await keeper.children(outer)).toEqual(expect.arrayContaining(['b', 'metadata']));
+    // Where only inner's own are left, outer's table is gone.
+    await runZooKeeper(ensemble.hosts, [{ remove: `${outer}/metadata` }]);
+    await keeper.deleteStale(outer, 'table');
+    expect(await Promise.all(below.map((path) => keeper.exists(path)))).toEqual([true, true]);
   });
 
   it('answers 1,000 calls at once', async () => {

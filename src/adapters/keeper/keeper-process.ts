@@ -1,21 +1,25 @@
 /** The process that holds the ZooKeeper session, see zookeeper.ts. It ends with its parent. */
 import { RecoveryError, type ErrorCode } from '../../domain/errors.js';
+import type { StaleKind } from '../../ports.js';
 import { createNativeKeeper, type KeeperOptions } from './native-keeper.js';
 
-export interface KeeperRequest {
-  id: number;
+export interface KeeperCall {
   call: 'exists' | 'children' | 'get' | 'stamp' | 'deleteStale';
   path: string;
+  /** Of `deleteStale`. */
+  kind?: StaleKind;
 }
+
+export type KeeperRequest = KeeperCall & { id: number };
 
 export type KeeperResponse =
   { id: number; value: boolean | string | string[] | null } | { id: number; code: ErrorCode; message: string };
 
 const keeper = createNativeKeeper(JSON.parse(process.argv[2] ?? '{}') as KeeperOptions);
 
-async function answer({ id, call, path }: KeeperRequest): Promise<KeeperResponse> {
+async function answer({ id, call, path, kind = 'replica' }: KeeperRequest): Promise<KeeperResponse> {
   try {
-    return { id, value: (await keeper[call](path)) ?? null };
+    return { id, value: (await keeper[call](path, kind)) ?? null };
   } catch (cause) {
     const { code, message } =
       cause instanceof RecoveryError ? cause : new RecoveryError('INTERNAL', `ZooKeeper: ${String(cause)}`);

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import ZooKeeper from 'zookeeper';
 import { RecoveryError } from '../../domain/errors.js';
+import { tablePathOf } from '../../domain/table-path.js';
 import type { Keeper } from '../../ports.js';
 
 export interface KeeperOptions {
@@ -106,20 +107,30 @@ export function createNativeKeeper(options: KeeperOptions): ClosableKeeper {
     // Looked at with the rest: a server may have come back since anybody last asked.
     if (names.includes('is_active')) throw active(path);
     for (const name of names) await deleteTree(`${path}/${name}`);
+    await deleteEmpty(path);
+  }
+
+  async function deleteEmpty(path: string): Promise<void> {
     const isFull = await read(path, (client, done) =>
       client.a_delete_(path, -1, (rc) => (rc === ZNOTEMPTY ? done(ZOK, () => true) : done(rc, () => false))),
     );
     if (isFull) throw active(path);
   }
 
+  /** Without `replicas` nobody can register, so it goes first, and alone: what is below it is not deleted with it. */
+  async function deleteTable(path: string): Promise<void> {
+    const { isThere, foreign } = tablePathOf(await children(path));
+    if (!isThere) return;
+    if (foreign[0] !== undefined) throw active(`${path}/${foreign[0]}`);
+    await deleteEmpty(`${path}/replicas`);
+    await deleteTree(path);
+  }
+
   return {
     exists,
     children,
     stamp,
-    deleteStale: async (path) => {
-      if (!isReplicaPath(path) && ((await children(`${path}/replicas`)) ?? []).length > 0) throw active(path);
-      await deleteTree(path);
-    },
+    deleteStale: (path, kind) => (kind === 'table' ? deleteTable(path) : deleteTree(path)),
     get: (path) =>
       read(path, (client, done) =>
         client.a_get(path, false, (rc, _error, _stat, data) => done(rc, () => toText(data))),
@@ -261,8 +272,6 @@ interface NodeStat {
 }
 
 const stampText = ({ czxid, ctime }: NodeStat) => JSON.stringify([czxid, ctime]);
-
-const isReplicaPath = (path: string) => /\/replicas\/[^/]+$/.test(path);
 
 function active(path: string): RecoveryError {
   return new RecoveryError('REPLICA_ACTIVE', `ZooKeeper: something lives under ${shown(path)}`);

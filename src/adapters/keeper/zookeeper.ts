@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { RecoveryError } from '../../domain/errors.js';
-import type { Keeper } from '../../ports.js';
-import type { KeeperRequest, KeeperResponse } from './keeper-process.js';
+import type { Keeper, StaleKind } from '../../ports.js';
+import type { KeeperCall, KeeperRequest, KeeperResponse } from './keeper-process.js';
 import { DEADLINE_MS, type ClosableKeeper, type KeeperOptions } from './native-keeper.js';
 
 export type { ClosableKeeper, KeeperOptions };
@@ -27,9 +27,9 @@ type Value = boolean | string | string[] | null;
 export function createKeeper(options: KeeperOptions): ClosableKeeper {
   let current: KeeperProcess | undefined;
 
-  async function call<T extends Value>(kind: KeeperRequest['call'], path: string): Promise<T> {
+  async function call<T extends Value>(call: KeeperCall['call'], path: string, kind?: StaleKind): Promise<T> {
     if (!current || current.ended) current = new KeeperProcess(options);
-    return (await current.ask(kind, path)) as T;
+    return (await current.ask({ call, path, kind })) as T;
   }
 
   const keeper: Keeper = {
@@ -37,7 +37,7 @@ export function createKeeper(options: KeeperOptions): ClosableKeeper {
     children: (path) => call('children', path),
     get: (path) => call('get', path),
     stamp: (path) => call('stamp', path),
-    deleteStale: async (path) => void (await call('deleteStale', path)),
+    deleteStale: async (path, kind) => void (await call('deleteStale', path, kind)),
   };
   return {
     ...keeper,
@@ -72,11 +72,11 @@ class KeeperProcess {
     this.#keepAlive(false);
   }
 
-  ask(call: KeeperRequest['call'], path: string): Promise<Value> {
+  ask(request: KeeperCall): Promise<Value> {
     const id = ++this.#lastId;
     return new Promise<Value>((resolve, reject) => {
       // A tree of many parts is deleted node by node, each call with its own deadline.
-      const deadlineMs = call === 'deleteStale' ? DELETE_MS : this.#deadlineMs;
+      const deadlineMs = request.call === 'deleteStale' ? DELETE_MS : this.#deadlineMs;
       const timer = setTimeout(
         () => this.#settle({ id, code: 'KEEPER_UNAVAILABLE', message: `ZooKeeper: no answer within ${deadlineMs} ms` }),
         deadlineMs + GRACE_MS,
@@ -89,7 +89,7 @@ class KeeperProcess {
         };
       this.#waiting.set(id, { resolve: done(resolve), reject: done(reject) });
       this.#keepAlive(true);
-      this.#child.send({ id, call, path } satisfies KeeperRequest, (error) => {
+      this.#child.send({ id, ...request } satisfies KeeperRequest, (error) => {
         if (error) this.#end();
       });
     });
