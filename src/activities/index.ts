@@ -108,7 +108,8 @@ export function createActivities(ports: Ports) {
       });
     },
     async restoreBatch(input: BatchInput): Promise<BatchSummary> {
-      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).restore());
+      const isNew = input.again === undefined;
+      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context, isNew)).restore());
     },
     async validateBatch(input: BatchInput): Promise<BatchSummary> {
       return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).validate());

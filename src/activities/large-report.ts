@@ -3,7 +3,7 @@ import type { Report, TableReport } from '../domain/report.js';
 import type { PlanRef } from '../domain/stored-plan.js';
 import type { Ports } from '../ports.js';
 import type { Run } from './index.js';
-import { readRecords } from './results.js';
+import { findRecords, resultsOf } from './results.js';
 import { readIndex, readPiece } from './stored-plan.js';
 
 export interface LargeReportInput {
@@ -25,9 +25,10 @@ export async function saveLargeReport(ports: Ports, { id, run, stored, report }:
   };
   for (let piece = 0; piece < pieces.length; piece++) {
     const items = await readPiece(ports, stored, piece);
-    const records = Object.entries(await readRecords(ports, run, piece));
-    const timelines = new Map(records.map(([key, { timeline }]) => [key, timeline]));
-    tables.push(...tableReports(items, { results: new Map(records), timelines, ...times }));
+    // Of what was never begun nothing is known.
+    const results = resultsOf(items, (await findRecords(ports, run, piece)) ?? {});
+    const timelines = new Map([...results].map(([key, { timeline }]) => [key, timeline]));
+    tables.push(...tableReports(items, { results, timelines, ...times }));
   }
   const { whole, result } = withTables({ ...report, keeperState: plan.keeperState }, tables);
   await ports.reports.save(id, whole);
