@@ -1,5 +1,6 @@
 import {
   CancellationScope,
+  CancelledFailure,
   condition,
   ContinueAsNew,
   continueAsNew,
@@ -145,6 +146,8 @@ class Shard {
     await Promise.all(Array.from({ length: pass === 'objects' ? 1 : WINDOW }, lane));
     if (failures.length > 0) throw failures[0];
     if (this.cursor.batch >= last) return;
+    // It would go with the run that ends.
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('the recovery was aborted');
     await continueAsNew<typeof recoverShard>({ ...this.input, from: this.cursor });
   }
 
