@@ -218,9 +218,8 @@ class Recovery {
   }
 
   private async inspect(): Promise<Plan> {
-    const plan = this.copies
-      ? await this.activities.planRecovery(this.request, await this.copies.inspect(this.request))
-      : await this.activities.planRecovery(this.request);
+    const copies = this.copies ? await this.copies.inspect(this.request) : null;
+    const plan = await this.activities.planRecovery(this.request, copies, true);
     this.state.plan = plan;
     this.problem = plan.refusals[0] ?? null;
     return plan;
