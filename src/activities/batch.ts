@@ -289,7 +289,10 @@ export class Batch {
     const context: StepContext = { ...this.context, progress: () => undefined };
     for (let tries = 1; ; tries++)
       try {
-        return await withPatience(this.patience(item), context, () => work(context));
+        const done = await withPatience(this.patience(item), context, () => work(context));
+        // It is back: the next outage is waited for again.
+        gaveUpAt.delete(this.nodeKey(item));
+        return done;
       } catch (error) {
         if (this.context.signal.aborted || (error instanceof RecoveryError && error.code === 'STALE_ATTEMPT'))
           throw error;
