@@ -14,7 +14,15 @@ import type { Run } from './index.js';
 import { promoteTables } from './promote.js';
 import { restoreData } from './restore-data.js';
 import { createObjects, restoreReplica } from './restore-replica.js';
-import { readRecords, recordOf, tallyRecords, writeRecords, type Records, type UnitRecord } from './results.js';
+import {
+  findRecords,
+  readRecords,
+  recordOf,
+  tallyRecords,
+  writeRecords,
+  type Records,
+  type UnitRecord,
+} from './results.js';
 import { toProblem, withPatience, type StepContext } from './runtime.js';
 import { readIndex, readPiece } from './stored-plan.js';
 import { validateTable } from './validate.js';
@@ -80,10 +88,13 @@ export class Batch {
     context.progress(this.checkpoint);
   }
 
-  static async open(ports: Ports, input: BatchInput, context: StepContext): Promise<Batch> {
+  /** `isNew`: nothing may be known of it yet. */
+  static async open(ports: Ports, input: BatchInput, context: StepContext, isNew = false): Promise<Batch> {
     const { plan } = await readIndex(ports, input.stored);
     const items = await readPiece(ports, input.stored, input.batch);
-    const records = await readRecords(ports, input.run, input.batch);
+    const records = isNew
+      ? ((await findRecords(ports, input.run, input.batch)) ?? {})
+      : await readRecords(ports, input.run, input.batch);
     const embedded = new Set(plan.nodes.filter((each) => each.embedded).map(({ node }) => node.name));
     return new Batch(ports, input, context, items, records, embedded, plan.backup?.evidence ?? null);
   }
@@ -278,7 +289,10 @@ export class Batch {
     const context: StepContext = { ...this.context, progress: () => undefined };
     for (let tries = 1; ; tries++)
       try {
-        return await withPatience(this.patience(item), context, () => work(context));
+        const done = await withPatience(this.patience(item), context, () => work(context));
+        // It is back: the next outage is waited for again.
+        gaveUpAt.delete(this.nodeKey(item));
+        return done;
       } catch (error) {
         if (this.context.signal.aborted || (error instanceof RecoveryError && error.code === 'STALE_ATTEMPT'))
           throw error;

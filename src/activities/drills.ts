@@ -1,12 +1,14 @@
 import type { DrillReport, DrillSettings, DrilledBackup, Measured } from '../domain/drill.js';
 import { drillView, parseDrillView } from '../domain/drill.js';
+import { foundRows } from '../domain/drill-rows.js';
 import { RecoveryError } from '../domain/errors.js';
 import type { NodeRef } from '../domain/topology.js';
+import type { Ports } from '../ports.js';
 import { measureDrill, type MeasureInput } from './drill-measure.js';
 import { claimTarget, cleanTarget } from './drill-target.js';
 import type { DrillPorts } from './drill-view.js';
 import { backupCatalogue, resolveBackup } from './inspect-backup.js';
-import { pause, runStep } from './runtime.js';
+import { pause, runStep, toProblem } from './runtime.js';
 
 /** Between two looks whether an incident has begun. In milliseconds. */
 const WATCH_MS = 5_000;
@@ -15,6 +17,17 @@ export interface DrillTarget {
   /** `source@target`: the cluster that the recovery is told of. */
   view: string;
   nodes: NodeRef[];
+}
+
+/** What a large recovery counted; null: nobody can say, and the drill is no proof. */
+export async function storedRows({ reports, log }: Pick<Ports, 'reports' | 'log'>, recovery: string) {
+  try {
+    const report = await reports.load(recovery);
+    return report && foundRows(report.tables);
+  } catch (error) {
+    log.warn({ recovery, reason: toProblem(error).message }, 'the report of the drilled recovery could not be read');
+    return null;
+  }
 }
 
 export function createDrillActivities(ports: DrillPorts) {
@@ -81,11 +94,13 @@ export function createDrillActivities(ports: DrillPorts) {
       backup = { repository: '', name: '', takenAt },
       leftOut = [],
       found = null,
-    }: { view: string; takenAt: string } & Partial<MeasureInput>): Promise<Measured> {
+      stored,
+    }: { view: string; takenAt: string; stored?: string } & Partial<MeasureInput>): Promise<Measured> {
       // A workflow of an older worker says less.
-      return runStep(patience(view), (context) =>
-        measureDrill(ports, sourceOf(view), ports.cluster(view), { backup, leftOut, found }, context),
-      );
+      return runStep(patience(view), async (context) => {
+        const counted = stored === undefined ? found : await storedRows(ports, stored);
+        return measureDrill(ports, sourceOf(view), ports.cluster(view), { backup, leftOut, found: counted }, context);
+      });
     },
     async cleanDrillTarget({ view, node }: { view: string; node: NodeRef }): Promise<{ cleaned: boolean }> {
       return runStep(patience(view), (context) => cleanTarget(ports.drillView(view), node.name, context));

@@ -68,12 +68,15 @@ export function createActivities(ports: Ports) {
     async getPolicy({ cluster }: { cluster: string }): Promise<Settings> {
       return runStep(0, async () => settingsOf(ports, cluster));
     },
-    /** `copies`: what the agents found in a cold copy. */
-    async planRecovery(request: RecoveryRequest, copies?: string[]): Promise<Plan> {
+    /**
+     * `copies`: what the agents found in a cold copy. `readsStored`: a workflow of an older worker does not say so, and
+     * takes a plan whose items are elsewhere for one with nothing to do.
+     */
+    async planRecovery(request: RecoveryRequest, copies?: string[] | null, readsStored = false): Promise<Plan> {
       return step(request.cluster, async (context) => {
         const plan = await planRecovery(ports, request, context, copies);
         await keepPlan(ports, plan);
-        return withoutItems(ports, plan);
+        return readsStored ? withoutItems(ports, plan) : plan;
       });
     },
     async fenceNode({ run, node }: { run: Run; node: NodeRef }): Promise<{ streamingTables: number }> {
@@ -108,7 +111,8 @@ export function createActivities(ports: Ports) {
       });
     },
     async restoreBatch(input: BatchInput): Promise<BatchSummary> {
-      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).restore());
+      const isNew = input.again === undefined;
+      return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context, isNew)).restore());
     },
     async validateBatch(input: BatchInput): Promise<BatchSummary> {
       return step(input.run.cluster, async (context) => (await Batch.open(ports, input, context)).validate());

@@ -1,5 +1,5 @@
 import { tableKey, type TableName } from '../domain/names.js';
-import type { ClickHouseNode } from '../ports.js';
+import { ServerError, type ClickHouseNode } from '../ports.js';
 
 /** Tables in one query: their names go with it. */
 const MAX_TABLES = 64;
@@ -45,7 +45,10 @@ class Look<Row extends NamedRow> {
         found.set(tableKey(row), [...(found.get(tableKey(row)) ?? []), row]);
       for (const { names, resolve } of asked) resolve(names.flatMap((name) => found.get(tableKey(name)) ?? []));
     } catch (error) {
-      if (asked.length === 1) return asked[0]?.reject(error);
+      const isAnswer = error instanceof ServerError;
+      // A node that does not answer: one after the other, each would wait as long again.
+      const refused = isAnswer ? asked : [...asked, ...this.waiting.splice(0)];
+      if (!isAnswer || asked.length === 1) return refused.forEach(({ reject }) => reject(error));
       // It may be about one of the tables: the others are not to suffer from it.
       for (const each of asked) await this.answer([each]);
     }

@@ -99,6 +99,9 @@ function awayCode(error: unknown): ErrorCode | null {
 /** Whether it is a matter of time: the step is repeated. */
 export const isAway = (error: unknown): boolean => awayCode(error) !== null;
 
+/** In milliseconds. A node that swallows what is sent costs an attempt two reads of 30 s, the one it waits for and its own: no progress. */
+const PROGRESS_MS = 120_000;
+
 /** Repeats a step, which looks before it acts, while what it needs is away. The deadline counts from the first failure in a row. */
 export async function withPatience<T>(
   patienceSeconds: number,
@@ -115,7 +118,7 @@ export async function withPatience<T>(
       if (!code || context.signal.aborted) throw error;
       const now = performance.now();
       // A step that worked for a while before it failed made progress: its patience starts anew.
-      if (awaySince === null || now - startedAt > 60_000) awaySince = startedAt;
+      if (awaySince === null || now - startedAt > PROGRESS_MS) awaySince = startedAt;
       if (now - awaySince > patienceSeconds * 1000)
         throw error instanceof RecoveryError
           ? error

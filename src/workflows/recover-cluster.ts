@@ -99,6 +99,7 @@ class Recovery {
   private readonly scope = new CancellationScope();
   private readonly activities;
   private readonly reports;
+  private readonly largeReports;
   private approvedBy = '';
   private problem: Problem | null = null;
   private fence: Report['fence'] = 'never-raised';
@@ -122,6 +123,12 @@ class Recovery {
     this.activities = activitiesFor(policy);
     this.reports = proxyActivities<Activities>({
       startToCloseTimeout: '1 minute',
+      heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
+      retry: { maximumAttempts: 5 },
+    });
+    // It reads the whole plan and all results first; whether its worker lives, the heartbeat tells.
+    this.largeReports = proxyActivities<Activities>({
+      startToCloseTimeout: '15 minutes',
       heartbeatTimeout: policy.heartbeatTimeoutSeconds * 1000,
       retry: { maximumAttempts: 5 },
     });
@@ -218,9 +225,8 @@ class Recovery {
   }
 
   private async inspect(): Promise<Plan> {
-    const plan = this.copies
-      ? await this.activities.planRecovery(this.request, await this.copies.inspect(this.request))
-      : await this.activities.planRecovery(this.request);
+    const copies = this.copies ? await this.copies.inspect(this.request) : null;
+    const plan = await this.activities.planRecovery(this.request, copies, true);
     this.state.plan = plan;
     this.problem = plan.refusals[0] ?? null;
     return plan;
@@ -431,6 +437,6 @@ class Recovery {
     };
     if (!stored) return this.reports.saveReport({ id: this.id, report: final }).then(() => final, kept);
     const ref = { hash: stored.hash, index: stored.index };
-    return this.reports.saveLargeReport({ id: this.id, run, stored: ref, report: final }).catch(kept);
+    return this.largeReports.saveLargeReport({ id: this.id, run, stored: ref, report: final }).catch(kept);
   }
 }

@@ -1,5 +1,6 @@
 import {
   CancellationScope,
+  CancelledFailure,
   condition,
   ContinueAsNew,
   continueAsNew,
@@ -123,9 +124,16 @@ class Shard {
     if (pass === 'objects') this.cursor.batch = Math.max(this.cursor.batch, shard.tables);
     if (pass === 'objects' && shard.objects === 0) return;
     const failures: unknown[] = [];
+    const isOver = () => this.cursor.batch >= last || failures.length > 0 || workflowInfo().continueAsNewSuggested;
     const lane = async () => {
-      while (this.cursor.batch < last && failures.length === 0 && !workflowInfo().continueAsNewSuggested) {
-        if (this.cursor.paused) await condition(() => !this.cursor.paused);
+      for (;;) {
+        try {
+          // The other lane may take the last batch meanwhile. An abort is a failure as any: what is under way ends first.
+          while (this.cursor.paused && !isOver()) await condition(() => !this.cursor.paused || isOver());
+        } catch (error) {
+          failures.push(error);
+        }
+        if (isOver()) return;
         const batch = this.cursor.batch++;
         try {
           if (pass === 'promote' && batch >= shard.tables) continue;
@@ -138,6 +146,8 @@ class Shard {
     await Promise.all(Array.from({ length: pass === 'objects' ? 1 : WINDOW }, lane));
     if (failures.length > 0) throw failures[0];
     if (this.cursor.batch >= last) return;
+    // It would go with the run that ends.
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('the recovery was aborted');
     await continueAsNew<typeof recoverShard>({ ...this.input, from: this.cursor });
   }
 

@@ -23,6 +23,8 @@ const MAX_REPORTS_OF_SHARD = 20;
 export class Shards {
   private readonly results = new Map<string, ShardProgress>();
   private readonly running = new Set<ChildWorkflowHandle<typeof recoverShard>>();
+  /** Shards without a result. */
+  private readonly open = new Set<string>();
 
   constructor(
     private readonly stored: StoredPlan,
@@ -58,7 +60,9 @@ export class Shards {
           reports,
           ...(again ? { again } : {}),
         };
+        this.open.add(shard.shard);
         const result = await this.child(shard.shard, input).catch((error: unknown) => lostShard(shard.shard, error));
+        this.open.delete(shard.shard);
         this.results.set(shard.shard, result);
         this.show(result.stages);
         return result;
@@ -108,6 +112,8 @@ export class Shards {
   }
 
   private told(progress: ShardProgress): void {
+    // A late word is not to take the place of the result.
+    if (!this.open.has(progress.shard)) return;
     this.results.set(progress.shard, progress);
     this.show(progress.stages);
   }

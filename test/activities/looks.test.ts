@@ -1,19 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import { lookAt } from '../../src/activities/looks.js';
+import { RecoveryError } from '../../src/domain/errors.js';
 import type { TableName } from '../../src/domain/names.js';
 import { ServerError, type ClickHouseNode, type StatementOptions } from '../../src/ports.js';
 
 type Row = TableName & { seen: number };
 
 /** A node whose answers say in which query they were made; each waits for `release`. */
-function fakeNode(fails: (tables: string[]) => boolean = () => false) {
+function fakeNode(
+  fails: (tables: string[]) => boolean = () => false,
+  failure: Error = new ServerError(60, 'no', 'n1'),
+) {
   const asked: string[][] = [];
   const gates: (() => void)[] = [];
   const query = async (_sql: string, { params = {} }: StatementOptions = {}) => {
     const { databases, tables } = params as { databases: string[]; tables: string[] };
     const seen = asked.push(tables);
     await new Promise<void>((resolve) => gates.push(resolve));
-    if (fails(tables)) throw new ServerError(60, 'no', 'n1');
+    if (fails(tables)) throw failure;
     // As the server would: crossed names, too.
     return databases.flatMap((database) => tables.map((table) => ({ database, table, seen })));
   };
@@ -64,6 +68,23 @@ describe('looks at many tables at once', () => {
     expect((await settled).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     const again = lookAt<Row>(node, 'q', [t('a')]);
     await release();
+    await release();
+    expect(await again).toHaveLength(1);
+  });
+
+  it('fail together, after one query, where the node does not answer', async () => {
+    let isAway = true;
+    const away = new RecoveryError('NODE_UNAVAILABLE', 'n1 gave no answer');
+    const { node, asked, release } = fakeNode(() => isAway, away);
+    const names = Array.from({ length: 70 }, (_, index) => `t${index}`);
+    const settled = Promise.allSettled(names.map((name) => lookAt<Row>(node, 'q', [t(name)])));
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    await release();
+    expect((await settled).every((each) => each.status === 'rejected' && each.reason === away)).toBe(true);
+    expect(asked).toHaveLength(1);
+    isAway = false;
+    const again = lookAt<Row>(node, 'q', [t('a')]);
+    await new Promise<void>((resolve) => setImmediate(resolve));
     await release();
     expect(await again).toHaveLength(1);
   });

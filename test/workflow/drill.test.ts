@@ -10,6 +10,7 @@ import { waitFor } from '../support/processes.js';
 import { startBench, untilPhase, type Bench, type Scene } from './bench.js';
 import { drillFakes, measured, YEARS, type DrillOptions } from './drill-fakes.js';
 import { failure, fakes, hold, planOf, table } from './fakes.js';
+import { largePlan } from './large.js';
 
 let bench: Bench;
 beforeAll(async () => {
@@ -148,6 +149,18 @@ describe('recoveryDrill', () => {
       found: [{ database: 'db', table: 'a', shard: '01', rows: 10 }],
     });
     expect([report.outcome, report.leftOut]).toEqual(['passed', leftOut]);
+  });
+
+  it('of a large plan: what was counted stands in the stored report', async () => {
+    const large = largePlan(planOf(Array.from({ length: 220 }, (_, index) => table(`t${index}`))));
+    let asked: unknown;
+    const { report } = await play({
+      plans: [large.summary],
+      activities: large.activities,
+      drill: { measureDrill: async (input) => ((asked = input), measured()) },
+    });
+    expect(report.outcome).toBe('passed');
+    expect(asked).toMatchObject({ found: null, stored: report.recoveryId });
   });
 
   it('a recovery on the source: steps aside, touches nothing, and does not fail', async () => {

@@ -161,10 +161,10 @@ export function fakes(options: FakesOptions): Fakes {
   const saved: Report[] = [];
   const plans = [...options.plans];
   const recorded = <K extends keyof Activities>(name: K, subject: (input: Input<K>) => string, body: Activities[K]) =>
-    (async (input: Input<K>) => {
+    (async (input: Input<K>, ...more: unknown[]) => {
       calls.push(`${name} ${subject(input)}`.trim());
-      const chosen = (options.activities?.[name] ?? body) as (input: Input<K>) => Promise<unknown>;
-      return chosen(input);
+      const chosen = (options.activities?.[name] ?? body) as (input: Input<K>, ...more: unknown[]) => Promise<unknown>;
+      return chosen(input, ...more);
     }) as unknown as Activities[K];
   const onNode = ({ node }: { node: NodeRef }) => node.name;
   const onBatch = ({ shard, batch }: { shard: string; batch: number }) => `${shard}/${batch}`;

@@ -170,6 +170,46 @@ describe('a plan that is too large for a history', () => {
     },
   );
 
+  it('goes on after a pause with its own batches only', { timeout: 120_000 }, async () => {
+    const large = largePlan(plan(300));
+    const held = hold();
+    const faked = fakes({
+      plans: [large.summary],
+      activities: {
+        ...large.activities,
+        restoreBatch: async (input) => {
+          if (input.shard === '02') await held.pass();
+          return large.activities.restoreBatch!(input);
+        },
+      },
+    });
+    await bench.scene(faked, async ({ start, client }) => {
+      const handle = await start();
+      const child = client.workflow.getHandle(`${handle.workflowId}/shard-02`);
+      const seen = async (what: 'workflowExecutionSignaledEventAttributes' | 'activityTaskCompletedEventAttributes') =>
+        ((await child.fetchHistory()).events ?? []).filter((event) => event[what]).length;
+      // One of its three batches is left when both lanes wait.
+      await waitFor(() => faked.called('restoreBatch').filter((call) => call.includes('02/')).length === 2, {
+        what: 'two batches under way',
+        deadlineMs: 30_000,
+      });
+      await handle.signal(SIGNALS.pause);
+      await waitFor(async () => (await seen('workflowExecutionSignaledEventAttributes')) === 1, {
+        what: 'the pause of the shard',
+        deadlineMs: 30_000,
+      });
+      held.release();
+      await waitFor(async () => (await seen('activityTaskCompletedEventAttributes')) === 2, {
+        what: 'the ends of what was under way',
+        deadlineMs: 30_000,
+      });
+      await handle.signal(SIGNALS.resume);
+      expect((await handle.result()).outcome).toBe('succeeded');
+      expect(batches(faked, 'restoreBatch').filter((call) => call.includes('02/'))).toHaveLength(3);
+      expect(batches(faked, 'restoreBatch')).toHaveLength(7);
+    });
+  });
+
   it(
     'ends with what no table can be blamed for, and with its report where the store is away',
     { timeout: 120_000 },

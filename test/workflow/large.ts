@@ -39,6 +39,7 @@ export function largePlan(plan: Plan, { fails = () => false }: { fails?: (item: 
   });
   const T = Date.parse('2026-01-01T00:00:00Z');
   const activities: Partial<Activities> = {
+    planRecovery: async (_request, _copies, readsStored) => (readsStored ? summary : plan),
     restoreBatch: async (input) => {
       for (const item of chosen(input))
         setState(item, fails(item) ? 'failed' : item.action === 'create-object' ? 'waiting' : 'validate');
