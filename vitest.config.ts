@@ -31,7 +31,8 @@ export default defineConfig({
           name: 'workflow',
           include: workflowTests,
           exclude: [...configDefaults.exclude, ...slowTests],
-          testTimeout: 60_000,
+          // A recovery takes a second or so, and with each task replayed on a busy machine ten.
+          testTimeout: 180_000,
           hookTimeout: 120_000,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
