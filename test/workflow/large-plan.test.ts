@@ -136,39 +136,35 @@ describe('a plan that is too large for a history', () => {
     });
   });
 
-  it(
-    'is approved by its hash, pauses between batches, and ends as aborted with its shards',
-    { timeout: 120_000 },
-    async () => {
-      const large = largePlan(plan(300));
-      const held = hold();
-      const faked = fakes({
-        plans: [large.summary],
-        policy: { approval: 'required', onFailure: 'unfence' },
-        activities: {
-          ...large.activities,
-          restoreBatch: async (input) => {
-            if (input.shard === '02') await held.pass();
-            return large.activities.restoreBatch!(input);
-          },
+  it('is approved by its hash, and ends as aborted with its shards', { timeout: 120_000 }, async () => {
+    const large = largePlan(plan(300));
+    const held = hold();
+    const faked = fakes({
+      plans: [large.summary],
+      policy: { approval: 'required', onFailure: 'unfence' },
+      activities: {
+        ...large.activities,
+        restoreBatch: async (input) => {
+          if (input.shard === '02') await held.pass();
+          return large.activities.restoreBatch!(input);
         },
-      });
-      await bench.scene(faked, async ({ start, client }) => {
-        const handle = await start();
-        await untilPhase(handle, 'waiting-for-approval');
-        await handle.executeUpdate(UPDATES.approve, { args: [{ planHash: HASH, by: 'ada' }] });
-        await held.entered;
-        await handle.signal(SIGNALS.abort);
-        const report = await handle.result();
-        expect(report).toMatchObject({ outcome: 'aborted', fence: 'lifted' });
-        expect(large.reports).toHaveLength(1);
-        for (const shard of ['01', '02']) {
-          const child = client.workflow.getHandle(`${handle.workflowId}/shard-${shard}`);
-          expect(await child.result()).toMatchObject({ shard, problem: null });
-        }
-      });
-    },
-  );
+      },
+    });
+    await bench.scene(faked, async ({ start, client }) => {
+      const handle = await start();
+      await untilPhase(handle, 'waiting-for-approval');
+      await handle.executeUpdate(UPDATES.approve, { args: [{ planHash: HASH, by: 'ada' }] });
+      await held.entered;
+      await handle.signal(SIGNALS.abort);
+      const report = await handle.result();
+      expect(report).toMatchObject({ outcome: 'aborted', fence: 'lifted' });
+      expect(large.reports).toHaveLength(1);
+      for (const shard of ['01', '02']) {
+        const child = client.workflow.getHandle(`${handle.workflowId}/shard-${shard}`);
+        expect(await child.result()).toMatchObject({ shard, problem: null });
+      }
+    });
+  });
 
   it('goes on after a pause with its own batches only', { timeout: 120_000 }, async () => {
     const large = largePlan(plan(300));
