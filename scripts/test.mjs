@@ -12,10 +12,12 @@ const scratch = mkdtempSync(join(tmpdir(), 'tcr-report-'));
 const reportFile = join(scratch, 'report.json');
 
 const exitCode = await runVitest(process.argv.slice(2));
-const totals = count(readReport(), exitCode);
+const report = readReport();
+const totals = count(report, exitCode);
 rmSync(scratch, { recursive: true, force: true });
 
 process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;
+for (const line of failures(report)) console.log(line);
 if (totals.skipped > 0) console.log(`${totals.skipped} skipped: not selected, or of a provider that cannot`);
 console.log(`${totals.passed} passed, ${totals.failed} failed`);
 
@@ -38,6 +40,18 @@ function readReport() {
   } catch {
     return undefined;
   }
+}
+
+/** Each failed test and the beginning of its reason: where only the end of the output is kept, they are in it. */
+function failures(report) {
+  const files = report?.testResults ?? [];
+  const tests = files.flatMap((file) => file.assertionResults).filter((test) => test.status === 'failed');
+  const reasons = [
+    ...files.filter(({ message }) => message).map(({ name, message }) => [name, message]),
+    ...tests.map(({ fullName, failureMessages }) => [fullName, failureMessages.join('\n')]),
+  ];
+  // eslint-disable-next-line no-control-regex -- the colours of a terminal
+  return reasons.map(([name, reason]) => `FAILED ${name}\n${reason.replace(/\x1b\[\d+m/g, '').slice(0, 1_500)}\n`);
 }
 
 /**
