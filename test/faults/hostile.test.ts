@@ -41,12 +41,12 @@ describeOn('servers', 'what a recovery meets', { needs: ['liveReplication'] }, (
   it('ZooKeeper comes back from an older copy: its tables are not called whole, and nothing is touched', async () => {
     await scene.setUp({ shards: 1 });
     const keeper = copyKeeper();
-    for (const node of [0, 1])
-      await scene.ask(
-        node,
-        `INSERT INTO shop.orders SELECT number + ${node + 1}00000, toDateTime('2026-01-15 00:00:00'), toDecimal64(1, 2) FROM numbers(7)`,
-      );
-    for (const node of [0, 1]) await scene.ask(node, 'SYSTEM SYNC REPLICA shop.orders');
+    // A part of a month of its own: a merge with another would register what it makes, and all were in step again.
+    await scene.ask(
+      0,
+      "INSERT INTO shop.orders SELECT number + 100000, toDateTime('2031-01-15 00:00:00'), toDecimal64(1, 2) FROM numbers(7)",
+    );
+    await scene.ask(1, 'SYSTEM SYNC REPLICA shop.orders');
     await keeper.putBack();
 
     const refused = await scene.recover();
@@ -54,7 +54,7 @@ describeOn('servers', 'what a recovery meets', { needs: ['liveReplication'] }, (
     expect(failedTables(refused.report).filter((line) => line.startsWith('orders@'))).toEqual(
       ['r1', 'r2'].map((r) => expect.stringContaining(`orders@01/${r}: KEEPER_OUT_OF_STEP`) as string),
     );
-    for (const node of [0, 1]) expect(await scene.ask(node, 'SELECT count() FROM shop.orders')).toBe('2014');
+    for (const node of [0, 1]) expect(await scene.ask(node, 'SELECT count() FROM shop.orders')).toBe('2007');
   });
 
   it('the first replica loses its disk before the next one joins: it is never taken for whole, and the other one goes first', async () => {

@@ -3,6 +3,7 @@
  * the product: its own SQL, its own quoting, its own ZooKeeper client. It reads servers from 18.16 on.
  */
 import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { ClickHouseLogLevel, createClient, type ClickHouseClient } from '@clickhouse/client';
 
@@ -164,16 +165,18 @@ async function readable(
 /** Children of each path, null where it is absent, read by a short-lived process: see oracle-keeper.mjs on why. */
 function keeperChildren(hosts: readonly string[], paths: string[]): Promise<Record<string, string[] | null>> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [fileURLToPath(new URL('./oracle-keeper.mjs', import.meta.url))]);
+    const script = fileURLToPath(new URL('./oracle-keeper.mjs', import.meta.url));
+    const child = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'pipe', 'pipe'] });
     let out = '';
-    let err = '';
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
+    let said = '';
+    (child.stdio[3] as Readable).setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (chunk: string) => (said += chunk));
     child.on('error', reject);
     child.on('close', (code) =>
       code === 0
         ? resolve(JSON.parse(out) as Record<string, string[] | null>)
-        : reject(new Error(`the oracle cannot read ZooKeeper (exit code ${code}): ${err.slice(-500)}`)),
+        : reject(new Error(`the oracle cannot read ZooKeeper (exit code ${code}): ${said.slice(-500)}`)),
     );
     child.stdin.on('error', () => undefined); // it ended early: 'close' tells
     child.stdin.end(JSON.stringify({ hosts: hosts.join(','), paths }));
