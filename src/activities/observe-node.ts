@@ -12,10 +12,11 @@ import {
   type TableDefinition,
   type TableFacts,
 } from '../domain/inventory.js';
-import { cloneName, quoteTable, tableKey, type TableName } from '../domain/names.js';
+import { quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
 import { probe } from './capabilities.js';
+import { clonesOn, copiesOf, namesOf } from './copies.js';
 import { readLedger } from './ledger.js';
 import { isOfHash, NO_NAMES, type NameHash, type Sha256 } from './name-hash.js';
 import * as queries from './queries.js';
@@ -59,9 +60,7 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef, sha256: S
 async function withLeftOut(keeper: Keeper, node: ClickHouseNode, facts: NodeFacts): Promise<TableFacts[]> {
   if (facts.unfinishedRecovery === '' || facts.unfinishedRecovery === 'unknown') return facts.tables;
   const reads = queries.queriesFor(facts.capabilities);
-  const clones = new Map(
-    (await node.query<CloneRow>(reads.CLONES_ON_NODE)).map((row) => [row.name, toDigest(row)] as const),
-  );
+  const clones = await clonesOn(node, reads);
   const tables = new Map(facts.tables.map((table) => [tableKey(table.definition), table]));
   // Of all recoveries since one was finished, the first saw the tables as they were.
   const finished = (await readLedger(node, 'finished')).at(-1)?.at ?? '';
@@ -72,7 +71,7 @@ async function withLeftOut(keeper: Keeper, node: ClickHouseNode, facts: NodeFact
     if (row.at <= finished || seen.has(key)) continue;
     seen.add(key);
     const standing = tables.get(key);
-    const clone = clones.get(cloneName('clone', row).table) ?? null;
+    const { clone, held } = copiesOf(row, clones);
     if (standing ? standing.kind !== 'merge-tree' : !clone) continue;
     const uuid = / UUID '([0-9a-f-]{36})'/.exec(detail)?.[1] ?? '';
     const definition = definitionOf({ database, table, uuid, query: detail, bytes: null, mutations: [] });
@@ -80,6 +79,7 @@ async function withLeftOut(keeper: Keeper, node: ClickHouseNode, facts: NodeFact
     const where = absentKeeper(definition, facts);
     tables.set(key, {
       ...(standing ?? { ...LEFT_OUT, identity: clone?.digest ?? '0' }),
+      ...namesOf(row, facts.capabilities, { standing: standing ?? null, clone, held }),
       definition,
       kind: tableKind(definition.engine),
       readonly: true,
@@ -105,13 +105,6 @@ const LEFT_OUT = {
   sessionExpired: false,
   unsupported: '',
 };
-
-interface CloneRow {
-  name: string;
-  parts: string;
-  rows: string;
-  digest: string;
-}
 
 export async function countRows(node: ClickHouseNode, name: { database: string; table: string }): Promise<number> {
   const [row] = await node.query<{ n: string }>(`SELECT count() AS n FROM ${quoteTable(name)}`);
@@ -174,20 +167,22 @@ async function observeTables(
   );
   const replicas = byTable(await node.query<ReplicaRow>(queries.REPLICAS, { params }));
   const nameHashes = byTable(await node.query<NameHash & TableName>(queries.PART_NAME_HASHES, { params }));
-  const clones = new Map((await node.query<CloneRow>(reads.CLONES_ON_NODE)).map((row) => [row.name, row]));
+  const clones = await clonesOn(node, reads);
   const replicatedDatabases = new Set(
     databases.filter((database) => database.engine === 'Replicated').map((database) => database.name),
   );
   return inLanes(definitions, 16, async (definition) => {
     const key = tableKey(definition);
     const replica = replicas.get(key);
-    const clone = clones.get(cloneName('clone', definition).table);
+    const parts = toDigest(digests.get(key));
+    const { clone, held } = copiesOf(definition, clones);
     const left = detached.get(key);
     return {
       definition,
       kind: tableKind(definition.engine),
-      parts: toDigest(digests.get(key)),
+      parts,
       identity: digests.get(key)?.identity ?? digests.get(key)?.digest ?? '0',
+      ...namesOf(definition, can, { standing: { parts }, clone, held }),
       partitions: Number(digests.get(key)?.partitions ?? 0),
       detachedParts: Number(left?.plain ?? 0),
       attachingParts: Number(left?.attaching ?? 0),
@@ -201,7 +196,7 @@ async function observeTables(
             sha256,
           })
         : null,
-      clone: clone ? toDigest(clone) : null,
+      clone,
     };
   });
 }

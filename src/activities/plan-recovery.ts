@@ -175,7 +175,8 @@ async function fetchPartLists(cluster: ClusterPorts, nodes: NodeFacts[]): Promis
       const first = having[0];
       if (!first || having.every((each) => each.table.identity === first.table.identity)) continue;
       const byNode = new Map<string, PartRef[]>();
-      for (const { node } of having) byNode.set(node.node.name, await partList(cluster, node.node.name, name));
+      for (const { node, table } of having)
+        if (table.namedIn) byNode.set(node.node.name, await partList(cluster, node.node.name, table.namedIn));
       lists.set(scopedKey(shard, name), byNode);
     }
   }

@@ -38,7 +38,9 @@ export const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE data
    AND (position(query, concat({database:String}, '.', {table:String})) > 0 OR position(query, concat('\`', {table:String}, '\`')) > 0)) AS writers,
  toUnixTimestamp(now()) - uptime() AS boot`;
 
-export const CLONES_ON_NODE = `SELECT name, sum(part) AS parts, sum(part_rows) AS rows, toString(sum(hash)) AS digest FROM
- (SELECT name, 0 AS part, 0 AS part_rows, toUInt64(0) AS hash FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')
-  UNION ALL SELECT table AS name, 1 AS part, rows AS part_rows, cityHash64(rows, bytes_on_disk) AS hash ${ACTIVE} AND database = '_recovery' AND startsWith(table, 'clone '))
+/** With what was moved aside: a table that is attached as a plain one keeps the names of its parts. */
+export const CLONES_ON_NODE = `SELECT name, sum(part) AS parts, sum(part_rows) AS rows, toString(sum(hash)) AS digest, toString(sum(named)) AS identity FROM
+ (SELECT name, 0 AS part, 0 AS part_rows, toUInt64(0) AS hash, toUInt64(0) AS named FROM system.tables WHERE database = '_recovery' AND match(name, '^(clone|held) ')
+  UNION ALL SELECT table AS name, 1 AS part, rows AS part_rows, cityHash64(rows, bytes_on_disk) AS hash, cityHash64(part_name, rows, bytes_on_disk) AS named FROM
+   (SELECT table, name AS part_name, rows, bytes_on_disk ${ACTIVE} AND database = '_recovery' AND match(table, '^(clone|held) ')))
  GROUP BY name`;

@@ -148,6 +148,12 @@ export interface TableFacts {
    * since other rows can have the same number and size. Not for clones: their parts have other names.
    */
   identity: string;
+  /**
+   * The table whose parts have the names that they had under the Keeper path, by which replicas compare: itself, or what an
+   * unfinished recovery moved aside. Null if all that is left has names of its own: the clone's, or of parts that were
+   * attached again.
+   */
+  namedIn: TableName | null;
   partitions: number;
   /** Parts in detached/ that are not a known leftover (`ignored_`, `broken_` …). */
   detachedParts: number;

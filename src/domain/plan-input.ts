@@ -33,6 +33,6 @@ export type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible' | 
   definition: TableDefinition;
   keeper: KeeperReplicaFacts | null;
   identity: string;
-  /** What it held is in the clone of an unfinished recovery: its part list is not that of the table. */
-  fromClone: boolean;
+  /** Its parts have names by which they compare with its peers': `TableFacts.namedIn`. */
+  named: boolean;
 };

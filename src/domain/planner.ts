@@ -227,8 +227,9 @@ function standingItem(here: TableFacts, node: NodeFacts, saved: ManifestTable | 
   return draft(here.definition, node, verdict, {
     replicated,
     standing: true,
-    identity: verdict.action === 'rebuild-from-clone' && here.clone ? here.clone.digest : here.identity,
-    fromClone: here.clone !== null,
+    identity:
+      verdict.action === 'rebuild-from-clone' && here.clone && !here.namedIn ? here.clone.digest : here.identity,
+    named: here.namedIn !== null,
     expected: fromBackup
       ? (saved?.parts ?? null)
       : verdict.action === 'rebuild-from-clone' && here.clone
@@ -295,7 +296,7 @@ function draft(
     replicated: boolean;
     standing: boolean;
     identity?: string;
-    fromClone?: boolean;
+    named?: boolean;
     expected: PartsDigest | null;
     keeper: KeeperReplicaFacts | null;
   },
@@ -315,7 +316,7 @@ function draft(
     definition,
     keeper: rest.keeper,
     identity: rest.identity ?? '0',
-    fromClone: rest.fromClone ?? false,
+    named: rest.named ?? true,
     ...(verdict.code
       ? {
           problem: problem(verdict.code, `${definition.database}.${definition.table}: ${verdict.why ?? ''}`, {

@@ -42,7 +42,7 @@ export function finishShardTable(
       definition,
       keeper,
       identity: _identity,
-      fromClone: _fromClone,
+      named: _named,
       ...rest
     } = authority.diverged && withParts.includes(item)
       ? { ...item, situation: 'diverged' as const, action: 'needs-operator' as const, problem: authority.diverged }
@@ -240,14 +240,14 @@ function authorityOf(
     .filter((item) => isBeside(item, nodes))
     .sort((a, b) => (b.expected?.rows ?? 0) - (a.expected?.rows ?? 0));
   if (begun[0]) return { name: begun[0].node.name };
-  const isMixed = withParts.some((item) => item.fromClone);
+  const isMixed = withParts.some((item) => !item.named);
   const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
   // A replica that needs nothing may hold what the others lack: it counts, and may be the one that goes first.
   const candidates = [...withParts, ...drafts.filter((item) => item.replicated && item.action === 'none')];
   const decision = chooseAuthority(
     candidates.map((item) => ({
       replica: item.node.name,
-      // Names of parts do not compare with those of a clone: then only equal ones are known to be equal.
+      // Where names of parts do not compare, only equal ones are known to be equal.
       digest: isMixed ? (item.expected ?? NO_PARTS) : { ...(item.expected ?? NO_PARTS), digest: item.identity },
       parts: isMixed ? null : (lists?.get(item.node.name) ?? null),
     })),

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import type {
-  Capabilities,
-  KeeperReplicaFacts,
-  NodeFacts,
-  TableDefinition,
-  TableFacts,
+import {
+  NO_PARTS,
+  type Capabilities,
+  type KeeperReplicaFacts,
+  type NodeFacts,
+  type TableDefinition,
+  type TableFacts,
 } from '../../src/domain/inventory.js';
+import type { TableName } from '../../src/domain/names.js';
 import type { PlanItem } from '../../src/domain/plan.js';
 import type { PlanInput } from '../../src/domain/plan-input.js';
 import { scopedKey } from '../../src/domain/plan-input.js';
@@ -357,6 +359,34 @@ describe('who goes first, where somebody is alive or has begun', () => {
     });
     expect(items.find((item) => item.authority)?.node.name).toBe('b');
     expect(items.flatMap((item) => sqlOf(item, /peer/))).toEqual([`delete-peer-path: ${PATH}`]);
+  });
+});
+
+describe('replicas that an unfinished recovery cloned, one of which had merged', () => {
+  const merged = { parts: 1, rows: 20, digest: '41' };
+  const plan = (held: TableName | null) => {
+    const aside = facts(t, {
+      ...{ parts: NO_PARTS, clone: merged, namedIn: held, identity: held ? 'merged' : '41' },
+      keeper: onPath('r1', GONE),
+    });
+    const standing = facts(t, { clone: full, namedIn: t, identity: 'both', keeper: onPath('r2', GONE) });
+    const rows = (name: string, n: number) => ({ ...part(name, name), rows: n, level: Number(name.split('_')[3]) });
+    const named = new Map([['b', [rows('all_0_0_0', 10), rows('all_1_1_0', 10)]]]);
+    if (held) named.set('a', [rows('all_0_1_1', 20)]);
+    return planOf([old('a', 'r1', [aside], { unfinishedRecovery: 'x' }), old('b', 'r2', [standing])], {
+      request: { cluster: 'prod', adopt: true },
+      partLists: new Map([[scopedKey('01', t), named]]),
+    });
+  };
+
+  it('compare by the parts that were moved aside: who merged has what the other has', () => {
+    const { items } = plan({ database: '_recovery', table: 'held db.t' });
+    expect(items.find((item) => item.authority)?.node.name).toBe('a');
+    expect(items.map((item) => item.problem?.code)).toEqual([undefined, undefined]);
+  });
+
+  it('are left to a person where only clones are left, whose parts have other names', () => {
+    expect(plan(null).items.map((item) => item.problem?.code)).toEqual(['REPLICAS_DIVERGED', 'REPLICAS_DIVERGED']);
   });
 });
 

@@ -49,6 +49,7 @@ export function facts(
   return {
     ...{ definition: of, kind, parts: full, partitions: 1, detachedParts: 0, attachingParts: 0, putAside: 0 },
     ...{ identity: (change.parts ?? full).digest, readonly: true, sessionExpired: false, unsupported: '', clone: null },
+    namedIn: change.clone ? null : { database: of.database, table: of.table },
     ...change,
     keeper:
       kind !== 'replicated' || change.keeper === null

@@ -42,6 +42,7 @@ function table(
     kind: 'replicated',
     parts,
     identity: '33',
+    namedIn: { database: 'd', table: 't' },
     partitions: 1,
     detachedParts: 0,
     attachingParts: 0,
