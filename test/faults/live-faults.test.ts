@@ -26,8 +26,27 @@ const AT = {
   replicaDone: 'activity/restoreTableReplica/ack',
   promote: 'sql/RENAME TABLE `_recovery`.`next/before',
   canary: 'sql/INSERT INTO `_recovery`.`canary/before',
+  /** Of a lost shard: the first table's data are there, and Temporal has not heard of it. */
+  restored: 'activity/restoreTableData/ack',
+  verifyStaging: 'sql/RENAME TABLE `_recovery`.`staging/before',
 } as const;
 type Place = (typeof AT)[keyof typeof AT];
+type Moment = readonly [place: Place, stage: Report['stages'][number]['name']];
+
+/** Of tables that stand, and of a lost shard: a place in each stage. */
+const STANDING: readonly Moment[] = [
+  [AT.stop, 'stop'],
+  [AT.verifyParts, 'verify-parts'],
+  [AT.fillNext, 'restore-replica'],
+  [AT.canary, 'validate'],
+];
+const LOST: readonly Moment[] = [
+  [AT.stop, 'stop'],
+  [AT.restored, 'restore-data'],
+  [AT.verifyStaging, 'verify-parts'],
+  [AT.fillNext, 'restore-replica'],
+  [AT.canary, 'validate'],
+];
 
 /** Shard 01 with two replicas of ClickHouse 18.16.1, its Keeper metadata lost, a writer at work. */
 describe('on servers that replicate, something dies in the middle [servers]', { timeout: 300_000 }, () => {
@@ -43,6 +62,7 @@ describe('on servers that replicate, something dies in the middle [servers]', { 
   afterEach(async () => {
     await writer?.stop();
     writer = null;
+    deadKeeper = null;
     await Promise.all(backups.splice(0).map((server) => server.stop()));
     await rig.stop();
     scratch.remove();
@@ -190,6 +210,54 @@ describe('on servers that replicate, something dies in the middle [servers]', { 
     hold.release(place);
   }
 
+  /** Holds a recovery in each stage, and lets the fault happen there. It goes on after the fault, or as the fault says. */
+  async function strike(
+    moments: readonly Moment[],
+    fault: (place: Place, goOn: () => void) => Promise<unknown>,
+    ...args: string[]
+  ): Promise<string> {
+    const hold = await startHeldWorker(
+      rig,
+      moments.map(([place]) => place),
+    );
+    const id = await start(...args);
+    for (const [place, stage] of moments) {
+      await reached(hold, id, place);
+      expect(await stageOf(id)).toBe(stage);
+      const goOn = () => hold.release(place);
+      await fault(place, goOn);
+      goOn();
+    }
+    return id;
+  }
+
+  async function killTemporal(): Promise<void> {
+    await rig.temporal.kill();
+    await rig.temporal.start();
+  }
+
+  let deadKeeper: number | null = null;
+  /** The one that was killed before comes back first: a majority is left. */
+  async function killLeader(): Promise<void> {
+    if (deadKeeper !== null) await rig.ensemble.startServer(deadKeeper);
+    deadKeeper = await rig.ensemble.leader();
+    await rig.ensemble.killServer(deadKeeper);
+  }
+
+  async function keeperAway(goOn: () => void): Promise<void> {
+    await rig.ensemble.stop();
+    goOn();
+    await delay(20_000);
+    await rig.ensemble.start();
+  }
+
+  async function loseShard(): Promise<void> {
+    before = await snapshot();
+    backups = await startBackupServers(rig);
+    await backups[0]!.create('b1', 'shop.*');
+    for (const node of [0, 1]) await loseDisk(rig, node);
+  }
+
   it.each([
     ['that goes first', 0],
     ['that joins it', 1],
@@ -302,50 +370,60 @@ describe('on servers that replicate, something dies in the middle [servers]', { 
     await expectRecovered(await start('--adopt'));
   });
 
-  it("ZooKeeper's leader is killed while replicas are made, and while replication is proved", async () => {
+  it("ZooKeeper's leader is killed in every stage", async () => {
     await setUp({ keepers: 3 });
     await loseKeeper();
-    const hold = await startHeldWorker(rig, [AT.fillNext, AT.canary]);
-    const id = await start();
-    const killLeader = async () => {
-      const leader = await rig.ensemble.leader();
-      await rig.ensemble.killServer(leader);
-      return leader;
+    await expectRecovered(await strike(STANDING, killLeader));
+  });
+
+  it('Temporal is killed in every stage, and ZooKeeper is away for 20 s while replicas are made', async () => {
+    await setUp();
+    await loseKeeper();
+    const fault = async (place: Place, goOn: () => void) => {
+      if (place === AT.fillNext) await keeperAway(goOn);
+      await killTemporal();
     };
-    await reached(hold, id, AT.fillNext);
-    expect(await stageOf(id)).toBe('restore-replica');
-    const leader = await killLeader();
-    hold.release(AT.fillNext);
-    await reached(hold, id, AT.canary);
-    await rig.ensemble.startServer(leader);
-    await killLeader();
-    hold.release(AT.canary);
+    const moments = STANDING.toSpliced(-1, 0, [AT.replicaDone, 'restore-replica']);
+    await expectRecovered(await strike(moments, fault));
+  });
+
+  it('ZooKeeper is away while replication is proved', async () => {
+    await setUp();
+    await loseKeeper();
+    const away = async (_place: Place, goOn: () => void) => {
+      await rig.ensemble.stop();
+      goOn();
+      await waitFor(async () => (await ask(0, 'SELECT min(is_readonly) FROM system.replicas')) === '1', {
+        what: 'tables to be read-only',
+        deadlineMs: 60_000,
+      });
+    };
+    const id = await strike([[AT.canary, 'validate']], away);
+    await rig.ensemble.start();
     await expectRecovered(id);
   });
 
-  it('ZooKeeper is away for 20 s and Temporal is killed while replicas are made, ZooKeeper again while replication is proved', async () => {
+  it.each([
+    ['that goes first', 0],
+    ['that joins it', 1],
+  ])('a whole shard is lost, and the server of the replica %s is killed in every stage', async (_name, node) => {
     await setUp();
-    await loseKeeper();
-    const hold = await startHeldWorker(rig, [AT.fillNext, AT.replicaDone, AT.canary]);
-    const id = await start();
-    await reached(hold, id, AT.fillNext);
-    await rig.ensemble.stop();
-    hold.release(AT.fillNext);
-    await delay(20_000);
-    await rig.ensemble.start();
-    await at(hold, id, AT.replicaDone, async () => {
-      await rig.temporal.kill();
-      await rig.temporal.start();
-    });
-    await reached(hold, id, AT.canary);
-    await rig.ensemble.stop();
-    hold.release(AT.canary);
-    await waitFor(async () => (await ask(0, 'SELECT min(is_readonly) FROM system.replicas')) === '1', {
-      what: 'tables to be read-only',
-      deadlineMs: 60_000,
-    });
-    await rig.ensemble.start();
-    await expectRecovered(id);
+    await loseShard();
+    const restart = async () => {
+      await rig.cluster.killNode(node);
+      await rig.cluster.startNode(node);
+    };
+    await expectRecovered(await strike(LOST, restart, '--backup', 'cb/b1'));
+  });
+
+  it("a whole shard is lost, ZooKeeper's leader is killed in every stage, and Temporal with it", async () => {
+    await setUp({ keepers: 3 });
+    await loseShard();
+    const fault = async (place: Place, goOn: () => void) => {
+      if (place === AT.fillNext) await keeperAway(goOn);
+      await Promise.all([killLeader(), killTemporal()]);
+    };
+    await expectRecovered(await strike(LOST, fault, '--backup', 'cb/b1'));
   });
 
   it('clickhouse-backup is killed in the middle of a restore, and comes back', async () => {
