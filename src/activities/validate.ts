@@ -85,7 +85,9 @@ function wrongReplica(item: PlanItem, seen: Seen, embedded: boolean): string | n
   const isWritten = item.fetches === 'live' || (item.method === 'conversion' && !seen.next);
   if (seen.keeper.partsAgree !== true && !isWritten)
     return `ZooKeeper lists ${seen.keeperParts ?? 0} parts, other than those on the disk`;
-  return !embedded && (seen.next?.readonly ?? seen.table.readonly) ? 'it is still read-only' : null;
+  if (embedded) return null;
+  const { readonly, sessionExpired } = seen.next ?? seen.table;
+  return readonly ? 'it is still read-only' : sessionExpired ? 'its ZooKeeper session has expired' : null;
 }
 
 const POLL_MS = 500;

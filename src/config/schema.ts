@@ -37,8 +37,10 @@ const MAX_SECONDS = 31_536_000;
 const policySchema = z
   .strictObject({
     approval: z.enum(['required', 'auto']).describe('`auto` runs the plan at once'),
-    approvalTimeoutSeconds: count(MAX_SECONDS),
-    onFailure: z.enum(['stay-fenced', 'unfence']),
+    approvalTimeoutSeconds: count(MAX_SECONDS).describe('wait so long for somebody to approve the plan'),
+    onFailure: z
+      .enum(['stay-fenced', 'unfence'])
+      .describe('what becomes of the fence when a recovery ends without success'),
     lanesPerNode: count(256).describe('tables worked on at once, per node'),
     maxTablesInFlight: count(1_024).describe(
       'of more than about 200 tables, worked on at once in a shard: the worker finds out how many are fastest, up to this',
@@ -47,12 +49,14 @@ const policySchema = z
       'requests to ZooKeeper that a worker makes or causes, about; fewer where others need the ensemble',
     ),
     keepAside: z.boolean().describe('keep safety clones after a success'),
-    checkParts: z.enum(['all', 'restored', 'none']),
-    unavailableDeadlineSeconds: count(MAX_SECONDS),
-    statementDeadlineSeconds: count(MAX_SECONDS),
+    checkParts: z
+      .enum(['all', 'restored', 'none'])
+      .describe('which tables `CHECK TABLE` reads before anything destructive'),
+    unavailableDeadlineSeconds: count(MAX_SECONDS).describe('wait so long for ZooKeeper or a node to come back'),
+    statementDeadlineSeconds: count(MAX_SECONDS).describe('a statement that runs longer counts as hung'),
     heartbeatTimeoutSeconds: count(3_600).describe('without a heartbeat for so long, another worker takes over'),
     sessionTimeoutSeconds: count(3_600).describe('longest session of a ClickHouse server in ZooKeeper'),
-    resolveTimeoutSeconds: count(MAX_SECONDS),
+    resolveTimeoutSeconds: count(MAX_SECONDS).describe('wait so long for `resolve` when tables failed'),
   } satisfies Record<keyof Policy, z.ZodType>)
   .partial();
 
