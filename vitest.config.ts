@@ -20,6 +20,7 @@ export default defineConfig({
           name: 'unit',
           // Those that go through all cases take seconds, and more on a machine that is busy.
           testTimeout: 30_000,
+          hookTimeout: 30_000,
           include: ['test/**/*.test.ts'],
           exclude: [...configDefaults.exclude, ...workflowTests, ...clusterTests, ...slowTests],
           sequence: { groupOrder: 0 },

@@ -8,7 +8,7 @@ import { pause, type StepContext } from './runtime.js';
 import type { Seen, Unit } from './unit.js';
 
 const POLL_MS = 200;
-/** Same step, same observation, so many times in a row: it does not converge. */
+/** Same step, same observation, so many times again: it does not converge. Others may be between, as a drop of what is made. */
 const MAX_REPEATS = 4;
 /** The longest way through the attempt table, with every repair, has a dozen steps. */
 const MAX_STEPS = 100;
@@ -24,8 +24,7 @@ export async function advance(
   embedded: boolean,
   until: 'clone' | 'done',
 ): Promise<Seen> {
-  let previous = '';
-  let repeats = 0;
+  const taken = new Map<string, number>();
   let lastError: ServerError | null = null;
   const patience = new Patience(unit, goal, context);
   for (let steps = 0; ;) {
@@ -44,14 +43,14 @@ export async function advance(
         objects: [tableKey(unit.name)],
       });
     const state = JSON.stringify({ step, seen: { ...seen, running: null } });
-    repeats = state === previous ? repeats + 1 : 0;
+    const repeats = taken.get(state) ?? 0;
+    taken.set(state, repeats + 1);
     if (repeats >= MAX_REPEATS || ++steps > MAX_STEPS) {
       if (lastError) throw lastError;
       throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)}: '${step.do}' changes nothing`, {
         objects: [tableKey(unit.name)],
       });
     }
-    previous = state;
     try {
       await act(unit, step);
     } catch (error) {
@@ -130,7 +129,6 @@ class Patience {
   }
 }
 
-/** Exported for its test. */
 export async function act(unit: Unit, step: Step): Promise<void> {
   switch (step.do) {
     case 'attach-not-replicated':
@@ -154,11 +152,7 @@ export async function act(unit: Unit, step: Step): Promise<void> {
     case 'replace-partitions':
       return replacePartitions(unit, cloneName('clone', unit.name), unit.name, 'replace-partition', 'drop-partition');
     case 'make-clone':
-      if (!unit.has('create-making')) return unit.send('make-clone');
-      await unit.send('create-making');
-      return unit.fenceTable(cloneName('making', unit.name));
-    case 'fill-clone':
-      return replacePartitions(unit, unit.name, cloneName('making', unit.name), 'fill-making');
+      return makeClone(unit, cloneName('making', unit.name));
     case 'take-out':
       await unit.send('detach');
       await unit.send('attach-plain');
@@ -192,6 +186,14 @@ export async function act(unit: Unit, step: Step): Promise<void> {
     default:
       return unit.send(step.do);
   }
+}
+
+/** One that is cut off in the middle differs from the table: it is dropped and made anew. */
+async function makeClone(unit: Unit, making: TableName): Promise<void> {
+  if (!unit.has('create-making')) return unit.send('make-clone');
+  await unit.send('create-making');
+  await unit.fenceTable(making);
+  return replacePartitions(unit, unit.name, making, 'fill-making');
 }
 
 /**

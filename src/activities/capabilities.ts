@@ -1,16 +1,21 @@
-import type { Capabilities } from '../domain/inventory.js';
+import { LATE_READS, type Capabilities } from '../domain/inventory.js';
+import { literal } from '../domain/names.js';
 import { ServerError, type ClickHouseNode } from '../ports.js';
 
 /** Each is only parsed: EXPLAIN AST sends nothing on, and a server without it has none of these either. */
 const PROBES = {
   restoreReplica: 'SYSTEM RESTORE REPLICA _recovery.probe',
   dropReplica: `SYSTEM DROP REPLICA 'probe' FROM ZKPATH '/probe'`,
-  attachAs: 'ATTACH TABLE _recovery.probe AS REPLICATED',
+  // With NOT: a server without it reads AS REPLICATED as 'like the table REPLICATED', and knows nothing that goes on.
+  attachAs: 'ATTACH TABLE _recovery.probe AS NOT REPLICATED',
   cloneAs: 'CREATE TABLE _recovery.probe CLONE AS _recovery.probe',
   nativeBackup: 'BACKUP TABLE _recovery.probe TO Null',
 } as const;
 
 const SYNTAX_ERROR = 62;
+
+const PART_HASHES = 'parts.hash_of_all_files';
+const OPERATION_IDS = 'backups.id';
 
 async function parses(node: ClickHouseNode, statement: string): Promise<boolean> {
   try {
@@ -27,10 +32,15 @@ export async function probe(node: ClickHouseNode): Promise<Capabilities> {
   const found = {} as Capabilities;
   for (const [name, statement] of Object.entries(PROBES))
     found[name as keyof typeof PROBES] = await parses(node, statement);
-  const columns = await node.query<{ name: string }>(
-    `SELECT name FROM system.columns WHERE database = 'system' AND table = 'parts' AND name = 'hash_of_all_files'`,
+  const wanted = [PART_HASHES, OPERATION_IDS, ...LATE_READS].map(literal).join(', ');
+  const columns = await node.query<{ column: string }>(
+    `SELECT concat(table, '.', name) AS column FROM system.columns WHERE database = 'system' AND concat(table, '.', name) IN (${wanted})`,
   );
-  found.partHashes = columns.length > 0;
+  const has = (name: string) => columns.some(({ column }) => column === name);
+  found.partHashes = has(PART_HASHES);
+  // BACKUP came before it did what we need: not waited for, and found again by its id.
+  found.nativeBackup &&= has(OPERATION_IDS);
+  found.lacks = LATE_READS.filter((name) => !has(name));
   known.set(node, found);
   return found;
 }

@@ -1,4 +1,4 @@
-import type { Capabilities } from '../domain/inventory.js';
+import type { Capabilities, LateRead } from '../domain/inventory.js';
 import * as old from './queries-old.js';
 
 /** All reads. Values are bound; a read never changes anything. */
@@ -101,7 +101,19 @@ const MODERN = {
 
 export type Queries = Record<keyof typeof MODERN, string>;
 
+/** What a read needs that a server may lack although it has part hashes: its old form needs none of it. */
+const LATE: Partial<Record<keyof Queries, LateRead>> = {
+  DEFAULT_PATHS: 'server_settings.name',
+  PENDING_DROPS: 'dropped_tables.uuid',
+  UNIT_DETACHED_TABLE: 'detached_tables.uuid',
+  FENCE_PROOF: 'processes.query_kind',
+};
+
 /** The reads that are not the same on all servers. */
-export function queriesFor(can: Capabilities): Queries {
-  return can.partHashes ? MODERN : old;
+export function queriesFor({ partHashes, lacks }: Pick<Capabilities, 'partHashes' | 'lacks'>): Queries {
+  const isLate = (name: keyof Queries) => lacks.some((missing) => missing === LATE[name]);
+  const names = Object.keys(MODERN) as (keyof Queries)[];
+  return Object.fromEntries(
+    names.map((name) => [name, partHashes && !isLate(name) ? MODERN[name] : old[name]]),
+  ) as Queries;
 }

@@ -4,7 +4,7 @@ import type { PlanItem } from '../domain/plan.js';
 import { RecoveryError } from '../domain/errors.js';
 import { ServerError, type Ports } from '../ports.js';
 import { pause, type StepContext } from './runtime.js';
-import { advance } from './advance.js';
+import { act, advance } from './advance.js';
 import { Unit } from './unit.js';
 import { goalOf } from './verify-parts.js';
 
@@ -59,7 +59,7 @@ async function holdWhatIsThere(unit: Unit): Promise<void> {
   for (;;) {
     const digests = await unit.digests();
     if (digests.held || digests.table.parts === 0 || !digests.clone || sameParts(digests.table, digests.clone)) return;
-    if (!digests.making) await unit.send('make-clone');
+    if (!digests.making) await act(unit, { do: 'make-clone' });
     else await unit.send(sameParts(digests.making, digests.table) ? 'hold-clone' : 'drop-making');
   }
 }
@@ -88,7 +88,7 @@ async function recreate(unit: Unit, embedded: boolean, context: StepContext): Pr
         objects: [tableKey(unit.name)],
       });
     if (seen.table.state === 'missing')
-      await unit.send(seen.keeper?.replicaPathExists ? 'drop-replica' : 'create-replicated');
+      await (seen.keeper?.replicaPathExists ? act(unit, { do: 'drop-replica' }) : unit.send('create-replicated'));
     else {
       await unit.openReplication();
       await pause(1_000, context.signal);

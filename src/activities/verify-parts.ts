@@ -30,7 +30,7 @@ export function goalOf(item: PlanItem, policy: Policy): Goal {
     source: item.action === 'restore-from-backup' ? 'backup' : item.action === 'recreate-and-fetch' ? 'peer' : 'table',
     method: item.method,
     standing: item.standing,
-    convertible: item.convertible,
+    rebuildRefusal: item.rebuildRefusal,
     closed: item.statements.some(({ step, sql }) => step === 'attach-plain' && isClosed(sql)),
     fetches: item.fetches,
     statementDeadlineSeconds: policy.statementDeadlineSeconds,

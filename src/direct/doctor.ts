@@ -5,7 +5,7 @@ import { hasInterserverPort } from '../activities/observe-node.js';
 import * as queries from '../activities/queries.js';
 import { toProblem } from '../activities/runtime.js';
 import { ERRORS } from '../domain/errors.js';
-import { methodOf } from '../domain/inventory.js';
+import { methodOf, missingStatements } from '../domain/inventory.js';
 import type { ClickHouseNode, ClusterPorts } from '../ports.js';
 import type { DoctorCheck, NodeExamination, NodesExamination } from '../service/direct.js';
 
@@ -61,9 +61,13 @@ async function macros(node: ClickHouseNode): Promise<string> {
 }
 
 async function recovery(node: ClickHouseNode): Promise<string> {
-  return methodOf(await capabilitiesOf(node)) === 'restore-replica'
-    ? 'SYSTEM RESTORE REPLICA and what goes with it are there'
-    : 'by conversion: not all statements around SYSTEM RESTORE REPLICA are there (the plan names them)';
+  const can = await capabilitiesOf(node);
+  const missing = missingStatements(can);
+  if (methodOf(can) === 'conversion')
+    return `by conversion, in databases of the engine Ordinary: not there are ${missing.join(', ')}`;
+  if (missing.length === 0) return 'SYSTEM RESTORE REPLICA and what goes with it are there';
+  const limit = can.attachAs ? '' : ': replicated tables are registered again, but not rebuilt, from a backup neither';
+  return `SYSTEM RESTORE REPLICA is there, and not ${missing.join(', ')}${limit}`;
 }
 
 async function backups(node: ClickHouseNode): Promise<string> {

@@ -1,6 +1,7 @@
 import type { ErrorCode } from './errors.js';
 import { decideConversion } from './conversion.js';
 import { mergedFrom, sameParts, type Method, type PartsDigest } from './inventory.js';
+import type { RebuildRefusal } from './plan.js';
 
 /** What one attempt at one table on one replica sees. Everything is observed anew before every statement. */
 export interface Observation {
@@ -40,8 +41,8 @@ export interface Goal {
   method: Method;
   /** The table stood on the node when the plan was made. */
   standing: boolean;
-  /** Whether ATTACH … AS REPLICATED gives the table its old path back: Atomic database, default replica path. */
-  convertible: boolean;
+  /** Why ATTACH … AS REPLICATED cannot give the table its old path back: then it is not taken apart. Null: it can. */
+  rebuildRefusal: RebuildRefusal | null;
   /** Conversion: the table takes no inserts while it stands as a plain one. */
   closed: boolean;
   /**
@@ -68,7 +69,6 @@ export type Step =
   | { do: 'refuse'; code: ErrorCode; why: string }
   | { do: 'drop-making' }
   | { do: 'make-clone' }
-  | { do: 'fill-clone' }
   | { do: 'complete-clone' }
   | { do: 'restore-replica' }
   | { do: 'detach' }
@@ -101,14 +101,16 @@ export function decideAttempt(seen: Observation, goal: Goal): Step {
   if (!goal.replicated) return plainTable(seen, seen.clone);
   const step = replicatedTable(seen, seen.clone, goal.fetches);
   const rebuilds = !['done', 'wait', 'drop-peers', 'restore-replica'].includes(step.do);
-  return rebuilds && !goal.convertible
-    ? {
-        do: 'refuse',
-        code: 'EXPLICIT_KEEPER_PATH',
-        why: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path',
-      }
+  return rebuilds && goal.rebuildRefusal !== null
+    ? { do: 'refuse', code: goal.rebuildRefusal, why: NOT_REBUILT[goal.rebuildRefusal] }
     : step;
 }
+
+const NOT_REBUILT: Record<RebuildRefusal, string> = {
+  EXPLICIT_KEEPER_PATH: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path',
+  UNSUPPORTED_SERVER:
+    'the table would have to be rebuilt, for which its server lacks ATTACH … AS REPLICATED; its parts are in _recovery',
+};
 
 /** What no step may run into: a statement of ours that is still at work, another server on our path. */
 export function hindered(seen: Observation, goal: Pick<Goal, 'statementDeadlineSeconds'>): Step | null {
@@ -134,9 +136,17 @@ function withoutClone(seen: Observation, goal: Goal): Step {
       code: 'HALF_RESTORED_NO_BASELINE',
       why: 'the table is not attached and has no safety clone',
     };
-  if (!seen.making) return { do: 'make-clone' };
-  // The source is untouched as long as no clone is complete, so an unequal one is a torn copy: make it again.
-  return sameParts(seen.making, seen.table.parts) ? { do: 'complete-clone' } : { do: 'drop-making' };
+  return decideClone(seen);
+}
+
+/**
+ * The source is untouched as long as no clone is complete, so an unequal one is a torn copy, which is made anew. Never
+ * filled over: what REPLACE PARTITION replaces stays on the disk for some minutes, and a plain table whose server is
+ * killed meanwhile has it back, beside what replaced it (seen on 18.16.1).
+ */
+export function decideClone({ making, table }: Pick<Observation, 'making' | 'table'>): Step {
+  if (!making) return { do: 'make-clone' };
+  return { do: sameParts(making, table.parts) ? 'complete-clone' : 'drop-making' };
 }
 
 /** A later replica has what the first one was given. That one may have merged it since, and nobody else can write to it. */

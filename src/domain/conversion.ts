@@ -1,4 +1,4 @@
-import { hasAll, type Goal, type Observation, type Step } from './attempt.js';
+import { decideClone, hasAll, type Goal, type Observation, type Step } from './attempt.js';
 import { NO_PARTS, sameParts, type PartsDigest } from './inventory.js';
 
 /**
@@ -38,11 +38,7 @@ function beforeClone(seen: Observation, goal: Goal): Step {
       code: 'HALF_RESTORED_NO_BASELINE',
       why: 'it has no safety clone and is not as it was planned',
     };
-  if (!seen.making) return { do: 'make-clone' };
-  if (sameParts(seen.making, seen.table.parts)) return { do: 'complete-clone' };
-  // Never filled over: what REPLACE PARTITION replaces stays on the disk for some minutes, and a plain table whose server
-  // is killed meanwhile has it back, beside what replaced it (seen on 18.16.1). So a torn clone is made anew.
-  return { do: seen.making.parts === 0 ? 'fill-clone' : 'drop-making' };
+  return decideClone(seen);
 }
 
 /** The replicated table under its own name: the old one still, or the new one after its promotion. */

@@ -212,7 +212,10 @@ export const ERRORS = {
     'the node is not the shard or replica that the configuration says',
     'correct the macros of the server or recovery.yaml',
   ),
-  UNSUPPORTED_SERVER: operator('the server lacks a statement that this recovery needs', 'see `ch-recover doctor`'),
+  UNSUPPORTED_SERVER: operator(
+    'the server lacks a statement that this recovery needs',
+    '`ch-recover doctor` names it: upgrade the server, then start again (with --adopt where clones are in _recovery), or recover the table by hand',
+  ),
   PART_BROKEN: operator(
     'CHECK TABLE found a broken part',
     'the table is left as it was; restore it from a backup, or drop the part by hand',

@@ -173,6 +173,15 @@ export interface TableFacts {
   clone: PartsDigest | null;
 }
 
+/** Columns of system tables that came after SYSTEM RESTORE REPLICA. */
+export const LATE_READS = [
+  'server_settings.name',
+  'dropped_tables.uuid',
+  'detached_tables.uuid',
+  'processes.query_kind',
+] as const;
+export type LateRead = (typeof LATE_READS)[number];
+
 /** What a server can do, found by asking it. */
 export interface Capabilities {
   /** SYSTEM RESTORE REPLICA */
@@ -183,10 +192,12 @@ export interface Capabilities {
   attachAs: boolean;
   /** CREATE TABLE … CLONE AS */
   cloneAs: boolean;
-  /** BACKUP and RESTORE */
+  /** BACKUP and RESTORE, ASYNC and by id */
   nativeBackup: boolean;
   /** `hash_of_all_files` in system.parts; without it a part is known by its rows and bytes. */
   partHashes: boolean;
+  /** What it has of LATE_READS not. */
+  lacks: readonly LateRead[];
 }
 
 /**
@@ -199,9 +210,19 @@ export interface Capabilities {
 export type Method = 'restore-replica' | 'conversion';
 
 export function methodOf(can: Capabilities): Method {
-  return can.restoreReplica && can.dropReplica && can.attachAs && can.cloneAs && can.partHashes
-    ? 'restore-replica'
-    : 'conversion';
+  return can.restoreReplica && can.partHashes ? 'restore-replica' : 'conversion';
+}
+
+/** For people: what of a recovery's statements the server does not know. */
+export function missingStatements(can: Capabilities): string[] {
+  const wanted: [boolean, string][] = [
+    [can.restoreReplica, 'SYSTEM RESTORE REPLICA'],
+    [can.dropReplica, 'SYSTEM DROP REPLICA'],
+    [can.attachAs, 'ATTACH … AS REPLICATED'],
+    [can.cloneAs, 'CLONE AS'],
+    [can.partHashes, 'hashes of parts'],
+  ];
+  return wanted.filter(([known]) => !known).map(([, what]) => what);
 }
 
 /** State that lived in Keeper beside the tables. Each entry becomes a line in plan and report. */

@@ -29,7 +29,7 @@ export function groupByShard(nodes: NodeFacts[]): Map<string, NodeFacts[]> {
 }
 
 /** An item before it is known who goes first. */
-export type Draft = Omit<PlanItem, 'statements' | 'authority' | 'convertible' | 'fetches'> & {
+export type Draft = Omit<PlanItem, 'statements' | 'authority' | 'rebuildRefusal' | 'fetches'> & {
   definition: TableDefinition;
   keeper: KeeperReplicaFacts | null;
   identity: string;

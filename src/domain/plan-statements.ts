@@ -3,22 +3,28 @@ import { parseReplicatedEngine } from './ddl.js';
 import { methodOf, tableKind, type Method, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents } from './manifest.js';
 import { cloneName, quote, quoteTable, type TableName } from './names.js';
-import type { PlanItem, PlannedStatement, StepName } from './plan.js';
+import type { PlanItem, PlannedStatement, RebuildRefusal, StepName } from './plan.js';
 import type { PlanInput } from './plan-input.js';
 import * as sql from './statements.js';
 import { tableIn } from './table-index.js';
 import * as conversion from './statements-conversion.js';
 
-/** ATTACH … AS REPLICATED gives a table the server's default path, and works in Atomic databases only. */
-export function isConvertible(definition: TableDefinition, node: NodeFacts): boolean {
-  if (
-    tableKind(definition.engine) !== 'replicated' ||
-    definition.uuid === '' ||
-    definition.uuid.startsWith('00000000-0000-0000')
-  )
-    return false;
+export const isOrdinary = ({ uuid }: TableDefinition) => uuid === '' || uuid.startsWith('00000000-0000-0000');
+
+/**
+ * ATTACH … AS REPLICATED gives a table the server's default path, and works in Atomic databases only. The conversion does
+ * without.
+ */
+export function rebuildRefusal(definition: TableDefinition, node: NodeFacts): RebuildRefusal | null {
+  if (tableKind(definition.engine) !== 'replicated' || methodOf(node.capabilities) === 'conversion') return null;
+  // In the middle of it the table is detached, which has to be seen.
+  const { attachAs, lacks } = node.capabilities;
+  if (!attachAs || lacks.includes('detached_tables.uuid')) return 'UNSUPPORTED_SERVER';
+  if (isOrdinary(definition)) return 'EXPLICIT_KEEPER_PATH';
   const engine = parseReplicatedEngine(definition.engineFull);
-  return engine.pathTemplate === node.defaultReplicaPath && engine.replicaTemplate === node.defaultReplicaName;
+  return engine.pathTemplate === node.defaultReplicaPath && engine.replicaTemplate === node.defaultReplicaName
+    ? null
+    : 'EXPLICIT_KEEPER_PATH';
 }
 
 /** Stands for the name of a part that an agent has placed. */
@@ -30,15 +36,28 @@ export const OPERATION_PLACEHOLDER = '{operation}';
 type Statements = PlannedStatement[];
 const planned = (step: StepName, text: string): PlannedStatement => ({ step, sql: text });
 
-function cloneStatements(definition: TableDefinition): Statements {
+/** Where CLONE AS is missing, an empty twin is filled partition by partition. */
+function makingStatements(definition: TableDefinition, { capabilities }: NodeFacts): Statements {
+  if (methodOf(capabilities) === 'restore-replica' && capabilities.cloneAs)
+    return [planned('make-clone', sql.cloneTable(definition))];
   return [
-    planned('make-clone', sql.cloneTable(definition)),
+    planned('create-making', createTwin(cloneName('making', definition), definition, methodOf(capabilities))),
+    planned('fill-making', conversion.fill('making', definition, definition)),
+  ];
+}
+
+const createTwin = (name: TableName, definition: TableDefinition, method: Method) =>
+  method === 'conversion' ? conversion.createTwin(name, definition) : sql.createStaging(definition, name);
+
+function cloneStatements(definition: TableDefinition, node: NodeFacts): Statements {
+  return [
+    ...makingStatements(definition, node),
     planned('complete-clone', sql.completeClone('making', definition)),
     planned('drop-making', sql.dropClone('making', definition)),
   ];
 }
 
-function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'replicated'>): Statements {
+function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'replicated'>, node: NodeFacts): Statements {
   const fill = [
     planned('replace-partition', sql.replacePartition(item, sql.PARTITION_PLACEHOLDER)),
     planned('drop-partition', sql.dropPartition(item, sql.PARTITION_PLACEHOLDER)),
@@ -46,9 +65,7 @@ function rebuildStatements(item: TableName & Pick<PlanItem, 'keeperPath' | 'repl
   if (!item.replicated) return [planned('attach', sql.attach(item)), ...fill];
   return [
     planned('detach', sql.detach(item)),
-    ...(item.keeperPath
-      ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))]
-      : []),
+    ...clearOwn(item, node),
     planned('attach-not-replicated', sql.attachAsNotReplicated(item)),
     planned('attach', sql.attach(item)),
     ...fill,
@@ -65,15 +82,11 @@ export interface Around {
   left: string[] | null;
 }
 
-function dropPeers(tablePath: string, replicas: string[]): Statements {
-  return replicas.map((replica) => planned('drop-peer-replica', sql.dropReplica(replica, tablePath)));
-}
-
 /** Every statement that the item may need, in the order of the undisturbed run, repairs last. */
 export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around): Statements {
   if (item.method === 'conversion' && item.replicated) return conversionStatements(item, around);
   const { definition, node, backup } = around;
-  const peers = item.keeperPath ? dropPeers(item.keeperPath.tablePath, around.left ?? []) : [];
+  const peers = clearOthers(item, around);
   const source = (backup && tableIn(backup.tables, item))?.source ?? item;
   const restore =
     backup?.node === null
@@ -85,22 +98,17 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
       return [];
     case 'restore-replica':
       return unique([
-        ...cloneStatements(definition),
+        ...cloneStatements(definition, node),
         // An embedded node does not get the session back that way: it has to be started anew.
         ...(node.embedded ? [] : [planned('restart-replica', sql.restartReplica(item))]),
         planned('restore-replica', sql.restoreReplica(item)),
-        ...(item.convertible ? rebuildStatements(item) : []),
+        ...(item.rebuildRefusal === null ? rebuildStatements(item, node) : []),
         ...peers,
       ]);
     case 'rebuild-from-clone':
-      return unique([...cloneStatements(definition), ...rebuildStatements(item), ...peers]);
+      return unique([...cloneStatements(definition, node), ...rebuildStatements(item, node), ...peers]);
     case 'recreate-and-fetch':
-      return [
-        ...(item.keeperPath
-          ? [planned('drop-replica', sql.dropReplica(item.keeperPath.replicaName, item.keeperPath.tablePath))]
-          : []),
-        planned('create-replicated', sql.createReplicated(definition)),
-      ];
+      return [...clearOwn(item, node), planned('create-replicated', sql.createReplicated(definition))];
     case 'create-object':
       if (tableKind(definition.engine) !== 'other-data' || restore.length === 0)
         return [planned('create-object', sql.createObject(definition))];
@@ -117,8 +125,8 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
           : [planned('create-staging', sql.createStaging(definition)), ...restore]),
         planned('complete-staging', sql.completeClone('staging', item)),
         planned('create-plain', sql.createPlain(definition, item.replicated)),
-        ...rebuildStatements(item),
-        planned('make-clone', sql.cloneTable(definition)),
+        ...rebuildStatements(item, node),
+        ...makingStatements(definition, node),
         planned('hold-clone', sql.holdClone(item)),
         planned('drop-making', sql.dropClone('making', item)),
         planned('drop-staging', sql.dropClone('staging', item)),
@@ -127,17 +135,15 @@ export function statementsOf(item: Omit<PlanItem, 'statements'>, around: Around)
   }
 }
 
-function conversionStatements(
-  item: Omit<PlanItem, 'statements'>,
-  { definition, node, backup, left }: Around,
-): Statements {
+function conversionStatements(item: Omit<PlanItem, 'statements'>, around: Around): Statements {
+  const { definition, node, backup } = around;
   const clone = cloneName('clone', item);
   const takeOut = [
     planned('detach', conversion.detach(item)),
     planned('attach-plain', conversion.attachPlain(definition)),
     planned('move-aside', conversion.moveAside(item)),
   ];
-  const stalePath = item.keeperPath ? clearPath(item.keeperPath, node, left) : [];
+  const stalePath = [...clearOwn(item, node), ...clearOthers(item, around)];
   const next = [
     planned('create-next', conversion.createNext(definition, node.macros)),
     ...(item.action === 'recreate-and-fetch'
@@ -156,8 +162,7 @@ function conversionStatements(
     case 'restore-replica':
     case 'rebuild-from-clone':
       return [
-        planned('create-making', conversion.createTwin(cloneName('making', item), definition)),
-        planned('fill-making', conversion.fill('making', item, item)),
+        ...makingStatements(definition, node),
         planned('complete-clone', sql.completeClone('making', item)),
         ...takeOut,
         ...next,
@@ -189,11 +194,9 @@ function stagingStatements(
   if (place) return placeStatements({ ...name, method, place }, definition);
   if (!restore || !backup) return [];
   const { target, pattern } = restore.names;
-  const create =
-    method === 'conversion' ? conversion.createTwin(target, definition) : sql.createStaging(definition, target);
   const drop = `DROP TABLE IF EXISTS ${quoteTable(target)}${method === 'conversion' ? '' : ' SYNC'}`;
   return [
-    planned('create-target', create),
+    planned('create-target', createTwin(target, definition, method)),
     planned(
       'restore',
       `${backup.destination}: restore --data --table ${JSON.stringify(pattern)} into ${quoteTable(target)}`,
@@ -211,10 +214,7 @@ function placeStatements(
 ): Statements {
   const target = sql.stagingName(name);
   return [
-    planned(
-      'create-target',
-      method === 'conversion' ? conversion.createTwin(target, definition) : sql.createStaging(definition, target),
-    ),
+    planned('create-target', createTwin(target, definition, method)),
     planned(
       'restore',
       `agent of ${place.host}: place ${place.counted.parts} parts of ${folderOf(name)} in its cold copy ${JSON.stringify(place.generation)} into detached/ of ${quoteTable(target)}`,
@@ -224,23 +224,28 @@ function placeStatements(
   ];
 }
 
+/** Its own registration. */
+function clearOwn({ keeperPath }: Pick<PlanItem, 'keeperPath'>, { capabilities }: NodeFacts): Statements {
+  if (!keeperPath) return [];
+  return capabilities.dropReplica
+    ? [planned('drop-replica', sql.dropReplica(keeperPath.replicaName, keeperPath.tablePath))]
+    : [planned('delete-replica-path', replicaPath(keeperPath))];
+}
+
 /**
- * Own registration, and where it goes first all of the path: the table's node, too, once nobody is under it. Also where
- * there is none yet: a server that dies in the middle of CREATE leaves one, and calls whoever is registered there next
- * lost (`is_lost` = 1), not being the first. That one waits for ever for a replica to copy (415; on 18.16.1 it
+ * Where it goes first, what others left on its path. By hand that is the table's node, too, once nobody is under it. Also
+ * where there is none yet: a server that dies in the middle of CREATE leaves one, and calls whoever is registered there
+ * next lost (`is_lost` = 1), not being the first. That one waits for ever for a replica to copy (415; on 18.16.1 it
  * takes parts meanwhile, and tells nobody of them).
  */
-function clearPath(
-  { tablePath, replicaName }: NonNullable<PlanItem['keeperPath']>,
-  node: NodeFacts,
-  left: string[] | null,
-): Statements {
+function clearOthers({ keeperPath }: Pick<PlanItem, 'keeperPath'>, { node, left }: Around): Statements {
+  if (!keeperPath || left === null) return [];
+  const { tablePath } = keeperPath;
   if (node.capabilities.dropReplica)
-    return [planned('drop-replica', sql.dropReplica(replicaName, tablePath)), ...dropPeers(tablePath, left ?? [])];
+    return left.map((replica) => planned('drop-peer-replica', sql.dropReplica(replica, tablePath)));
   return [
-    planned('delete-replica-path', replicaPath({ tablePath, replicaName })),
-    ...(left ?? []).map((replica) => planned('delete-peer-path', replicaPath({ tablePath, replicaName: replica }))),
-    ...(left === null ? [] : [planned('delete-peer-path', tablePath)]),
+    ...left.map((replicaName) => planned('delete-peer-path', replicaPath({ tablePath, replicaName }))),
+    planned('delete-peer-path', tablePath),
   ];
 }
 

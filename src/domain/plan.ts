@@ -1,4 +1,4 @@
-import type { Problem } from './errors.js';
+import type { ErrorCode, Problem } from './errors.js';
 import type { KeeperStateLine, Method, PartsDigest } from './inventory.js';
 import type { RestoreNames } from './clickhouse-backup-names.js';
 import type { PlaceOrder } from './cold-place.js';
@@ -73,6 +73,9 @@ export interface PlannedStatement {
   sql: string;
 }
 
+/** A path that is not the server's default, or a server that does not know the statement. */
+export type RebuildRefusal = Extract<ErrorCode, 'EXPLICIT_KEEPER_PATH' | 'UNSUPPORTED_SERVER'>;
+
 /** One table on one replica: what is wrong with it and what will be done. */
 export interface PlanItem {
   database: string;
@@ -106,8 +109,8 @@ export interface PlanItem {
    * for the name of a part, `{operation}` for the id by which `system.backups` knows a RESTORE.
    */
   statements: PlannedStatement[];
-  /** ATTACH … AS REPLICATED gives it its old ZooKeeper path back, so it can be rebuilt in place. */
-  convertible: boolean;
+  /** Why it cannot be rebuilt in place by ATTACH … AS REPLICATED, which gives it its old ZooKeeper path back; null: it can. */
+  rebuildRefusal: RebuildRefusal | null;
   /** Where a refused item stands and why. */
   problem?: Problem;
 }

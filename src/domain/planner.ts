@@ -4,6 +4,7 @@ import { problem, RecoveryError } from './errors.js';
 import {
   mayHoldRows,
   methodOf,
+  missingStatements,
   tableKind,
   type KeeperReplicaFacts,
   type NodeFacts,
@@ -41,6 +42,15 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
     warnings.push(
       `do not restart ClickHouse on ${[...fragile].sort().join(', ')} before this is done: a server of that age does not start, or starts without its tables, while their ZooKeeper metadata is missing`,
     );
+  const inPlaceOnly = new Set(
+    items.flatMap((item) =>
+      item.action === 'restore-replica' && item.rebuildRefusal === 'UNSUPPORTED_SERVER' ? [item.node.name] : [],
+    ),
+  );
+  if (inPlaceOnly.size > 0)
+    warnings.push(
+      `do not restart ClickHouse on ${[...inPlaceOnly].sort().join(', ')} before this is done: without ATTACH … AS REPLICATED, a table whose server dies in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place; its parts stay in _recovery`,
+    );
   const first = [...input.backups.values()][0];
   if (first?.cold)
     warnings.push(
@@ -69,22 +79,12 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
 
 /** How the node's tables get their metadata back, and why so. */
 function strategyOf({ capabilities, embedded }: NodeFacts): string {
-  if (methodOf(capabilities) === 'conversion')
-    return `conversion: the server does not know ${missingStatements(capabilities).join(', ')}`;
-  return embedded
+  const missing = missingStatements(capabilities).join(', ');
+  if (methodOf(capabilities) === 'conversion') return `conversion: the server does not know ${missing}`;
+  const known = embedded
     ? 'SYSTEM RESTORE REPLICA (embedded node: replicas never become active)'
     : 'SYSTEM RESTORE REPLICA: the server knows the statement';
-}
-
-function missingStatements(can: NodeFacts['capabilities']): string[] {
-  const wanted: [boolean, string][] = [
-    [can.restoreReplica, 'SYSTEM RESTORE REPLICA'],
-    [can.dropReplica, 'SYSTEM DROP REPLICA'],
-    [can.attachAs, 'ATTACH … AS REPLICATED'],
-    [can.cloneAs, 'CLONE AS'],
-    [can.partHashes, 'hashes of parts'],
-  ];
-  return wanted.filter(([known]) => !known).map(([, what]) => what);
+  return missing === '' ? known : `${known}, and not ${missing}`;
 }
 
 function selector(request: RecoveryRequest): (name: TableName) => boolean {

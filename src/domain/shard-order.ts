@@ -5,9 +5,9 @@ import { problem, RecoveryError, type Problem } from './errors.js';
 import { NO_PARTS, type KeeperReplicaFacts, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
 import { tableKey, type TableName } from './names.js';
-import type { PlanItem } from './plan.js';
+import type { PlanItem, RebuildRefusal } from './plan.js';
 import { scopedKey, type Draft, type PlanInput } from './plan-input.js';
-import { isConvertible, statementsOf } from './plan-statements.js';
+import { isOrdinary, rebuildRefusal, statementsOf } from './plan-statements.js';
 import { stagingName } from './statements.js';
 import { tableIn } from './table-index.js';
 
@@ -50,7 +50,7 @@ export function finishShardTable(
     const decided: Omit<PlanItem, 'statements'> = {
       ...rest,
       authority: item === first,
-      convertible: node !== undefined && isConvertible(definition, node),
+      rebuildRefusal: node ? rebuildRefusal(definition, node) : null,
       ...later(item, first, node),
     };
     const refused = (refusal: Problem): PlanItem => {
@@ -76,7 +76,7 @@ export function finishShardTable(
     }
     const refusal = item.replicated ? refuseItem(decided, definition) : null;
     if (refusal) return refused(refusal);
-    if (decided.action === 'restore-replica' && decided.method === 'restore-replica' && !decided.convertible)
+    if (decided.action === 'restore-replica' && decided.rebuildRefusal === 'EXPLICIT_KEEPER_PATH')
       warnings.push(
         `${tableKey(item)} has an explicit ZooKeeper path: a crash in the middle of its SYSTEM RESTORE REPLICA cannot be repaired in place`,
       );
@@ -208,17 +208,19 @@ function refuseItem(item: Omit<PlanItem, 'statements'>, definition: TableDefinit
       ? null
       : problem(
           'UNSUPPORTED_SERVER',
-          `${tableKey(item)}: the server lacks a statement for SYSTEM RESTORE REPLICA in place, and the conversion needs a database of the engine Ordinary`,
+          `${tableKey(item)}: the server does not know SYSTEM RESTORE REPLICA, and the conversion needs a database of the engine Ordinary`,
           { objects },
         );
-  if (!item.convertible && (item.action === 'restore-from-backup' || item.action === 'rebuild-from-clone'))
-    return problem('EXPLICIT_KEEPER_PATH', `${tableKey(item)}: its ZooKeeper path is not the server's default`, {
-      objects,
-    });
+  if (item.rebuildRefusal !== null && (item.action === 'restore-from-backup' || item.action === 'rebuild-from-clone'))
+    return problem(item.rebuildRefusal, `${tableKey(item)}: ${NOT_REBUILT[item.rebuildRefusal]}`, { objects });
   return null;
 }
 
-const isOrdinary = ({ uuid }: TableDefinition) => uuid === '' || uuid.startsWith('00000000-0000-0000');
+const NOT_REBUILT: Record<RebuildRefusal, string> = {
+  EXPLICIT_KEEPER_PATH: "its ZooKeeper path is not the server's default",
+  UNSUPPORTED_SERVER:
+    'it would have to be rebuilt, and its server does not know ATTACH … AS REPLICATED or does not show detached tables',
+};
 
 function authorityOf(
   shard: string,

@@ -5,7 +5,14 @@ import { NO_PARTS, sameParts, type PartsDigest } from '../../src/domain/inventor
 const full: PartsDigest = { parts: 4, rows: 400, digest: '4444' };
 const half: PartsDigest = { parts: 2, rows: 200, digest: '2222' };
 const goal: Goal = {
-  ...{ replicated: true, source: 'table', method: 'restore-replica', standing: true, convertible: true, closed: false },
+  ...{
+    replicated: true,
+    source: 'table',
+    method: 'restore-replica',
+    standing: true,
+    rebuildRefusal: null,
+    closed: false,
+  },
   ...{ fetches: null, statementDeadlineSeconds: 60, sessionTimeoutSeconds: 60 },
 };
 
@@ -109,10 +116,16 @@ const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step
   [
     'an explicit path that would have to be rebuilt',
     see({ table: { parts: half } }),
-    { ...goal, convertible: false },
+    { ...goal, rebuildRefusal: 'EXPLICIT_KEEPER_PATH' },
     { do: 'refuse', code: 'EXPLICIT_KEEPER_PATH' },
   ],
-  ['an explicit path, intact', see(), { ...goal, convertible: false }, { do: 'restore-replica' }],
+  [
+    'a server without ATTACH AS REPLICATED that left it half restored',
+    see({ table: { parts: half } }),
+    { ...goal, rebuildRefusal: 'UNSUPPORTED_SERVER' },
+    { do: 'refuse', code: 'UNSUPPORTED_SERVER' },
+  ],
+  ['an explicit path, intact', see(), { ...goal, rebuildRefusal: 'EXPLICIT_KEEPER_PATH' }, { do: 'restore-replica' }],
   [
     'a plain table, lost',
     see({ keeper: null, table: { state: 'missing', parts: NO_PARTS } }),
@@ -217,16 +230,21 @@ const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step
   [
     'an explicit path, done',
     see({ keeper: { replicaPathExists: true, partsAgree: true } }),
-    { ...goal, convertible: false },
+    { ...goal, rebuildRefusal: 'EXPLICIT_KEEPER_PATH' },
     { do: 'done' },
   ],
   [
     'an explicit path, detached by somebody',
     see({ table: { state: 'detached', parts: NO_PARTS }, keeper: { replicaPathExists: true } }),
-    { ...goal, convertible: false },
+    { ...goal, rebuildRefusal: 'EXPLICIT_KEEPER_PATH' },
     { do: 'refuse', code: 'EXPLICIT_KEEPER_PATH' },
   ],
-  ['an explicit path, no clone yet', see({ clone: null }), { ...goal, convertible: false }, { do: 'make-clone' }],
+  [
+    'an explicit path, no clone yet',
+    see({ clone: null }),
+    { ...goal, rebuildRefusal: 'EXPLICIT_KEEPER_PATH' },
+    { do: 'make-clone' },
+  ],
   ['other, dead replicas stand on its path', see({ keeper: { stalePeers: true } }), goal, { do: 'drop-peers' }],
   [
     'a later replica, registered, the parts of the first one',
@@ -296,7 +314,7 @@ function* everyCase(): Generator<[Observation, Goal]> {
                 for (const making of [null, NO_PARTS, half, full])
                   for (const embedded of BOOLEANS)
                     for (const source of ['table', 'backup'] as const)
-                      for (const convertible of BOOLEANS)
+                      for (const rebuildRefusal of [null, 'EXPLICIT_KEEPER_PATH'] as const)
                         for (const replicated of BOOLEANS) {
                           // A plain item is planned for tables that are not replicated, and without a Keeper.
                           if (!replicated && (keeper !== null || state === 'replicated')) continue;
@@ -307,7 +325,7 @@ function* everyCase(): Generator<[Observation, Goal]> {
                           // Only a live server fetches, and only what is replicated.
                           const fetching = replicated && !embedded && !running && source === 'table';
                           for (const fetches of fetching ? ([null, half, 'live'] as const) : [null])
-                            yield [seen, { ...goal, replicated, source, convertible, fetches }];
+                            yield [seen, { ...goal, replicated, source, rebuildRefusal, fetches }];
                         }
 }
 
@@ -435,7 +453,7 @@ const RULES: [rule: string, allowed: (step: Step, seen: Observation, goal: Goal)
   ],
   [
     'a replicated table that cannot be converted is never rebuilt',
-    (step, _seen, wanted) => !wanted.replicated || wanted.convertible || !REBUILDS.includes(step.do),
+    (step, _seen, wanted) => !wanted.replicated || wanted.rebuildRefusal === null || !REBUILDS.includes(step.do),
   ],
 ];
 
@@ -731,7 +749,7 @@ describe('the attempt table under crashes', () => {
 
   it('with an explicit path: done, restored or refused, never rebuilt', () => {
     for (const model of reached.values()) {
-      const { do: step } = decideAttempt(observe(model), { ...goal, convertible: false });
+      const { do: step } = decideAttempt(observe(model), { ...goal, rebuildRefusal: 'EXPLICIT_KEEPER_PATH' });
       expect(REBUILDS).not.toContain(step);
     }
   });

@@ -29,7 +29,7 @@ function item(table: string, action: Action, change: Partial<PlanItem> = {}): Pl
       keeperPath: null,
       uuid: 'u',
     },
-    ...{ statements: [], convertible: true },
+    ...{ statements: [], rebuildRefusal: null },
     ...change,
   };
 }

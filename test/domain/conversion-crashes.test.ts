@@ -53,7 +53,7 @@ const digestOf = (parts: string): PartsDigest => ({
   digest: parts || '0',
 });
 const goal: Goal = {
-  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, convertible: false, closed: true },
+  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, rebuildRefusal: null, closed: true },
   ...{ fetches: null, statementDeadlineSeconds: 60, sessionTimeoutSeconds: 60 },
 };
 /** With each kind of registration that may be left. */
@@ -169,12 +169,8 @@ function effects(model: Model, step: Step, { goal: { fetches }, truth }: Course)
   const outOfTheWay: Model = { ...model, file: 'none', attached: false, parts: '', readonly: false };
   switch (step.do) {
     case 'make-clone':
-      must(model.making === null, 'CREATE over a table');
-      return [[{ ...model, making: '' }]];
-    case 'fill-clone':
-      must(standing && model.making !== null, 'REPLACE PARTITION');
-      must(model.making === '', 'none: what it replaces is back when the server is killed');
-      return filling(model.making ?? '', model.parts).map((states) => states.map((making) => ({ ...model, making })));
+      must(standing && model.making === null, 'CREATE over a table');
+      return filling('', model.parts).map((states) => ['', ...states].map((making) => ({ ...model, making })));
     case 'drop-making':
       must(model.making !== null, 'none: DROP IF EXISTS');
       return [[{ ...model, making: null }]];

@@ -9,7 +9,7 @@ const merged: PartsDigest = { parts: 1, rows: 400, digest: '1111' };
 const half: PartsDigest = { parts: 2, rows: 200, digest: '2222' };
 
 const table: Goal = {
-  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, convertible: false, closed: true },
+  ...{ replicated: true, source: 'table', method: 'conversion', standing: true, rebuildRefusal: null, closed: true },
   ...{ fetches: null, statementDeadlineSeconds: 60, sessionTimeoutSeconds: 60 },
 };
 const backup: Goal = { ...table, source: 'backup' };
@@ -46,7 +46,7 @@ const path = { replicaPathExists: true };
 const CASES: [row: string, seen: Observation, goal: Goal, expected: Partial<Step>][] = [
   // the clone
   ['untouched', see({ clone: null }), table, { do: 'make-clone' }],
-  ['died once the twin was there', see({ clone: null, making: NO_PARTS }), table, { do: 'fill-clone' }],
+  ['died once the twin was there', see({ clone: null, making: NO_PARTS }), table, { do: 'drop-making' }],
   ['died in the middle of filling it', see({ clone: null, making: half }), table, { do: 'drop-making' }],
   ['died before the clone was called complete', see({ clone: null, making: full }), table, { do: 'complete-clone' }],
   [

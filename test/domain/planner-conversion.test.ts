@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  LATE_READS,
   NO_PARTS,
   type Capabilities,
   type KeeperReplicaFacts,
@@ -16,7 +17,7 @@ import { ACTIVE, contents, definition, facts, full, GONE, less, live, node, plan
 /** 18.16.1 */
 const OLD: Capabilities = {
   ...{ restoreReplica: false, dropReplica: false, attachAs: false, cloneAs: false },
-  ...{ nativeBackup: false, partHashes: false },
+  ...{ nativeBackup: false, partHashes: false, lacks: LATE_READS },
 };
 const PATH = '/clickhouse/tables/01/t';
 const ordinary = (name = 't'): TableDefinition => ({
@@ -49,14 +50,14 @@ describe('the method of a node', () => {
   it.each<[row: string, capabilities: Capabilities, strategy: RegExp]>([
     ['old', OLD, /^conversion: the server does not know SYSTEM RESTORE REPLICA, SYSTEM DROP REPLICA, /],
     [
-      'with one statement missing',
-      { ...OLD, restoreReplica: true, dropReplica: true, attachAs: true, partHashes: true },
-      /^conversion: the server does not know CLONE AS$/,
+      'of the first Atomic databases',
+      { ...OLD, dropReplica: true, partHashes: true },
+      /^conversion: the server does not know SYSTEM RESTORE REPLICA, ATTACH … AS REPLICATED, CLONE AS$/,
     ],
   ])('%s: conversion, and why', (_row, capabilities, strategy) => {
     const plan = planOf([old('a', 'r1', [facts(t, { keeper: onPath('r1', GONE) })], { capabilities })]);
     expect(plan.nodes[0]).toMatchObject({ method: 'conversion', strategy: expect.stringMatching(strategy) as string });
-    expect(plan.items[0]).toMatchObject({ method: 'conversion', action: 'restore-replica', convertible: false });
+    expect(plan.items[0]).toMatchObject({ method: 'conversion', action: 'restore-replica' });
   });
   it('all statements there: in place, and why', () => {
     const plan = planOf([live('a', 'r1', [facts(modern)])]);
@@ -143,6 +144,85 @@ describe('where the conversion cannot go', () => {
     const [item] = planOf([live('a', 'r1', [facts(modern, ACTIVE)], { capabilities: OLD })]).items;
     expect(item).toMatchObject({ action: 'none', statements: [] });
     expect(item?.problem).toBeUndefined();
+  });
+});
+
+describe('a server that knows SYSTEM RESTORE REPLICA, and not all around it', () => {
+  /** Of the years from 21.9 to 24.9. */
+  const BETWEEN: Capabilities = { ...OLD, restoreReplica: true, dropReplica: true, partHashes: true };
+  const between = (tables: TableFacts[], can: Partial<Capabilities> = {}, change: Partial<NodeFacts> = {}) =>
+    live('a', 'r1', tables, { capabilities: { ...BETWEEN, ...can }, ...change });
+  const lost = facts(modern, { keeper: GONE });
+
+  it('says so in the plan', () => {
+    const plan = planOf([between([lost])]);
+    expect(plan.nodes[0]).toMatchObject({
+      method: 'restore-replica',
+      strategy: 'SYSTEM RESTORE REPLICA: the server knows the statement, and not ATTACH … AS REPLICATED, CLONE AS',
+    });
+    expect(plan.warnings).toEqual([
+      expect.stringMatching(/^do not restart ClickHouse on a before .* stay in _recovery$/),
+    ]);
+  });
+  it.each<[row: string, can: Partial<Capabilities>, steps: string[]]>([
+    [
+      'nothing of it: a clone partition by partition, then in place',
+      {},
+      ['create-making', 'fill-making', 'complete-clone', 'drop-making', 'restart-replica', 'restore-replica'],
+    ],
+    [
+      'CLONE AS',
+      { cloneAs: true },
+      ['make-clone', 'complete-clone', 'drop-making', 'restart-replica', 'restore-replica'],
+    ],
+    [
+      'ATTACH AS REPLICATED, and does not show what is detached',
+      { cloneAs: true, attachAs: true },
+      ['make-clone', 'complete-clone', 'drop-making', 'restart-replica', 'restore-replica'],
+    ],
+    [
+      'all but SYSTEM DROP REPLICA',
+      { cloneAs: true, attachAs: true, dropReplica: false, lacks: [] },
+      [
+        ...['make-clone', 'complete-clone', 'drop-making', 'restart-replica', 'restore-replica', 'detach'],
+        ...['delete-replica-path', 'attach-not-replicated', 'attach', 'replace-partition', 'drop-partition'],
+        ...['attach-as-replicated', 'delete-peer-path'],
+      ],
+    ],
+  ])('knows %s', (_row, can, expected) => {
+    const [item] = planOf([between([lost], can)]).items;
+    expect(item).toMatchObject({ action: 'restore-replica', method: 'restore-replica' });
+    expect(steps(item)).toEqual(expected);
+  });
+  it('clones with what keeps the clone as it is', () => {
+    const [item] = planOf([between([lost])]).items;
+    expect(sqlOf(item, /making$/)).toEqual([
+      expect.stringMatching(
+        /^create-making: CREATE TABLE `_recovery`\.`making [^`]+` \(.*ENGINE = MergeTree .*max_number_of_merges_with_ttl_in_pool = 0 COMMENT /,
+      ),
+      expect.stringMatching(
+        /^fill-making: ALTER TABLE `_recovery`\.`making [^`]+` REPLACE PARTITION ID '\{partition\}' FROM `db`\.`t`$/,
+      ),
+      expect.stringMatching(/^drop-making: DROP TABLE IF EXISTS .* SYNC$/),
+    ]);
+  });
+  it.each<[row: string, nodes: NodeFacts[], change: Partial<PlanInput>]>([
+    ['half restored', [between([facts(modern, { clone: less })])], {}],
+    ['lost', [between([])], { backups: new Map([['01', contents([saved(modern)])]]) }],
+  ])('rebuilds no replicated table: %s', (_row, nodes, change) => {
+    expect(planOf(nodes, change).items[0]).toMatchObject({
+      action: 'needs-operator',
+      problem: { code: 'UNSUPPORTED_SERVER', objects: ['db.t'] },
+      statements: [],
+    });
+  });
+  it('restores a table that is not replicated, and creates one that a peer has', () => {
+    const plain = definition('db', 'p', 'MergeTree ORDER BY a');
+    const backups = new Map([['01', contents([saved(plain)])]]);
+    expect(planOf([between([])], { backups }).items[0]).toMatchObject({ action: 'restore-from-backup' });
+    const peer = live('b', 'r2', [facts(modern, { ...ACTIVE, keeper: { replicaName: 'r2', activeReplicas: ['r2'] } })]);
+    const fetching = planOf([between([]), peer]).items.find(({ node }) => node.name === 'a');
+    expect(steps(fetching)).toEqual(['drop-replica', 'create-replicated']);
   });
 });
 
@@ -264,6 +344,7 @@ describe('registrations that are left on a path', () => {
 
   it.each<[row: string, capabilities: Capabilities]>([
     ['that knows SYSTEM DROP REPLICA', { ...OLD, dropReplica: true }],
+    ['of the years between', { ...OLD, restoreReplica: true, dropReplica: true, partHashes: true }],
     ['of today', { ...OLD, restoreReplica: true, dropReplica: true, attachAs: true, cloneAs: true, partHashes: true }],
   ])('a server %s: by statement, the one that goes first only', (_row, capabilities) => {
     const plan = planOf([

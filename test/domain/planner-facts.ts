@@ -84,7 +84,7 @@ export const GONE: Partial<KeeperReplicaFacts> = {
 /** 26.7 */
 const MODERN: Capabilities = {
   ...{ restoreReplica: true, dropReplica: true, attachAs: true, cloneAs: true },
-  ...{ nativeBackup: true, partHashes: true },
+  ...{ nativeBackup: true, partHashes: true, lacks: [] },
 };
 
 export function node(

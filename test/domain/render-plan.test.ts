@@ -22,7 +22,7 @@ function item(change: Partial<PlanItem> = {}): PlanItem {
     keeperPath: null,
     uuid: '',
     statements: [{ step: 'restore-replica', sql: 'SYSTEM RESTORE REPLICA `shop`.`orders`' }],
-    convertible: true,
+    rebuildRefusal: null,
     ...change,
   };
 }

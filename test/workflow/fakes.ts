@@ -44,7 +44,7 @@ export function table(name: string, node: NodeRef = N1, change: Partial<PlanItem
       { step: 'restore', sql: `RESTORE TABLE db.${name} AS _recovery.${name} FROM Disk('backups', 'b1')` },
       { step: 'restore-replica', sql: `SYSTEM RESTORE REPLICA db.${name}` },
     ],
-    convertible: true,
+    rebuildRefusal: null,
     ...change,
   };
 }
@@ -52,7 +52,7 @@ export function table(name: string, node: NodeRef = N1, change: Partial<PlanItem
 /** A table of an old server: it is made beside its place, and promoted once it is validated. */
 export function beside(name: string, node: NodeRef = N1, change: Partial<PlanItem> = {}): PlanItem {
   return table(name, node, {
-    ...{ situation: 'keeper-metadata-lost', action: 'restore-replica', method: 'conversion', convertible: false },
+    ...{ situation: 'keeper-metadata-lost', action: 'restore-replica', method: 'conversion', rebuildRefusal: null },
     statements: [{ step: 'promote', sql: `RENAME TABLE _recovery.\`next db.${name}\` TO db.${name}` }],
     ...change,
   });
