@@ -9,11 +9,16 @@ export interface EngineSession {
   close(): void;
 }
 
-/** A session and the query parameters that statements have left on it (they cannot be unset). */
+/** A session and what statements have left on it: the next one changes only what it wants otherwise. */
 export interface PooledSession {
   readonly index: number;
   readonly engine: EngineSession;
-  readonly staleParameters: Set<string>;
+  /** Query parameters by name (they cannot be unset). */
+  readonly parameters: Map<string, string>;
+  /** Settings that are not at their defaults. */
+  readonly settings: Map<string, string>;
+  /** Empty: unknown. */
+  database: string;
 }
 
 /** Sessions handed out one holder at a time, first come first served. */
@@ -23,7 +28,10 @@ export class SessionPool {
   readonly #waiting: ((session: PooledSession) => void)[] = [];
 
   constructor(engines: readonly EngineSession[]) {
-    this.#all = engines.map((engine, index) => ({ index, engine, staleParameters: new Set<string>() }));
+    this.#all = engines.map((engine, index) => ({
+      ...{ index, engine, parameters: new Map<string, string>(), settings: new Map<string, string>() },
+      database: 'default',
+    }));
     this.#free = [...this.#all];
   }
 
