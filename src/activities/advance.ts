@@ -53,6 +53,8 @@ export async function advance(
     }
     try {
       await act(unit, step);
+      // A clone that was compared has its name now. Whoever goes on with the table looks at it before it does anything.
+      if (until === 'clone' && step.do === 'complete-clone') return { ...seen, clone: seen.making, making: null };
     } catch (error) {
       // The server's answer is not believed either way: look again. Only a repeat without any change is an error.
       if (!(error instanceof ServerError)) throw error;

@@ -4,6 +4,52 @@ import { ServerError, type ClickHouseNode } from '../ports.js';
 /** Tables in one query: their names go with it. */
 const MAX_TABLES = 64;
 
+/** A look waits no longer for what is under way than about as long as it takes itself, in milliseconds within these. */
+const MIN_WAIT_MS = 10;
+const MAX_WAIT_MS = 100;
+
+/** Steps of tables on a node, after which each will look. */
+class UnderWay {
+  private count = 0;
+  private readonly waiting = new Set<() => void>();
+
+  async during<T>(work: () => Promise<T>): Promise<T> {
+    this.count++;
+    try {
+      return await work();
+    } finally {
+      if (--this.count === 0) for (const go of this.waiting) go();
+    }
+  }
+
+  /** Until nothing is under way, or for so long. */
+  async over(ms: number): Promise<void> {
+    if (this.count === 0) return;
+    await new Promise<void>((resolve) => {
+      const go = () => {
+        clearTimeout(timer);
+        this.waiting.delete(go);
+        // Whoever has ended asks now.
+        setImmediate(resolve);
+      };
+      const timer = setTimeout(go, ms);
+      this.waiting.add(go);
+    });
+  }
+}
+
+const underWay = new WeakMap<ClickHouseNode, UnderWay>();
+
+function underWayOn(node: ClickHouseNode): UnderWay {
+  const found = underWay.get(node) ?? new UnderWay();
+  underWay.set(node, found);
+  return found;
+}
+
+/** A step of a table: looks at the node wait a little for it, so that what comes after it is looked at together. */
+export const beforeLook = <T>(node: ClickHouseNode, step: () => Promise<T>): Promise<T> =>
+  underWayOn(node).during(step);
+
 interface Waiting<Row> {
   names: TableName[];
   resolve: (rows: Row[]) => void;
@@ -14,14 +60,19 @@ type NamedRow = TableName;
 
 /**
  * One kind of look at tables of a node. While a query is under way, those who want to look wait, and are answered
- * together by the next one. So of many tables in flight each costs a part of a query, and every answer is from after
- * its question: nothing is believed that was seen before, however short ago.
+ * together by the next one; so they do, for a moment, while others are about to look as well. A look at many tables
+ * costs a server little more than at one (seen on 26.7: 15 ms of CPU for 1 and for 16). Every answer is from after its
+ * question: nothing is believed that was seen before, however short ago.
  */
 class Look<Row extends NamedRow> {
   private waiting: Waiting<Row>[] = [];
   private isBusy = false;
+  private lastMs = 0;
 
-  constructor(private readonly ask: (names: TableName[]) => Promise<Row[]>) {}
+  constructor(
+    private readonly ask: (names: TableName[]) => Promise<Row[]>,
+    private readonly others: UnderWay,
+  ) {}
 
   at(names: TableName[]): Promise<Row[]> {
     return new Promise((resolve, reject) => {
@@ -34,7 +85,12 @@ class Look<Row extends NamedRow> {
     this.isBusy = true;
     // Whoever asks in the same turn is answered by the first query already.
     await Promise.resolve();
-    while (this.waiting.length > 0) await this.answer(this.waiting.splice(0, MAX_TABLES));
+    while (this.waiting.length > 0) {
+      await this.others.over(Math.min(Math.max(this.lastMs, MIN_WAIT_MS), MAX_WAIT_MS));
+      const startedAt = performance.now();
+      await this.answer(this.waiting.splice(0, MAX_TABLES));
+      this.lastMs = performance.now() - startedAt;
+    }
     this.isBusy = false;
   }
 
@@ -75,14 +131,16 @@ export function lookAt<Row extends NamedRow>(
   looks.set(node, ofNode);
   const known = ofNode.get(sql) as Look<Row> | undefined;
   if (known) return known.at(names);
-  const look = new Look<Row>((all) =>
-    node.query<Row>(sql, {
-      params: {
-        databases: [...new Set(all.map(({ database }) => database))],
-        tables: [...new Set(all.map(({ table }) => table))],
-      },
-      settings,
-    }),
+  const look = new Look<Row>(
+    (all) =>
+      node.query<Row>(sql, {
+        params: {
+          databases: [...new Set(all.map(({ database }) => database))],
+          tables: [...new Set(all.map(({ table }) => table))],
+        },
+        settings,
+      }),
+    underWayOn(node),
   );
   ofNode.set(sql, look as unknown as Look<never>);
   return look.at(names);

@@ -1,9 +1,9 @@
+import { OF_NAMES, OF_TABLES, proofOf, quietOf, UNIT_NAMES, UNIT_REPLICA } from './query-parts.js';
+
 /**
  * Reads for servers without part hashes, UUIDs and detached_* tables, as tried on 18.16.1. Their parts are compared by
  * rows and bytes on disk: a hard link and a fetched part have both alike.
  */
-const OF_TABLES = 'has({databases:Array(String)}, database) AND has({tables:Array(String)}, table)';
-const OF_NAMES = 'has({databases:Array(String)}, database) AND has({tables:Array(String)}, name)';
 const NOTHING = 'FROM system.one WHERE dummy = 1';
 const ACTIVE = 'FROM system.parts WHERE active AND rows > 0';
 const DIGEST = `count() AS parts, sum(rows) AS total, toString(sum(cityHash64(rows, bytes_on_disk))) AS digest, toString(sum(cityHash64(name, rows, bytes_on_disk))) AS identity, uniqExact(partition_id) AS partitions`;
@@ -22,10 +22,12 @@ export const DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS plain, 0
 /** A name is of one Keeper path's block numbers: on two replicas, the same name with the same bytes is the same part. */
 export const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, concat(name, '/', toString(bytes_on_disk)) AS hash ${ACTIVE} AND database = {database:String} AND table = {table:String}`;
 
-export const UNIT_DIGESTS = digests(OF_TABLES);
-export const UNIT_CLONES = `SELECT database, name AS table, '' AS uuid FROM system.tables WHERE ${OF_NAMES}`;
+export const UNIT_STATE = [
+  `SELECT 'table' AS kind, database, name AS table, [engine, ''] AS facts FROM system.tables WHERE ${OF_NAMES}`,
+  `SELECT 'parts' AS kind, database, table, [toString(countIf(rows > 0)), toString(sum(rows)), toString(sumIf(cityHash64(rows, bytes_on_disk), rows > 0)), toString(sumIf(max_block_number - min_block_number + 1, rows > 0)), ${UNIT_NAMES}] AS facts FROM system.parts WHERE active AND ${OF_TABLES} GROUP BY database, table`,
+  UNIT_REPLICA,
+].join('\nUNION ALL ');
 export const UNIT_DETACHED_TABLE = `SELECT '' AS uuid ${NOTHING}`;
-export const UNIT_DETACHED_PARTS = `SELECT '' AS database, '' AS table, 0 AS total ${NOTHING}`;
 
 const FROM = '(database = {fromDatabase:String} AND table = {fromTable:String})';
 const TO = '(database = {toDatabase:String} AND table = {toTable:String})';
@@ -33,10 +35,9 @@ export const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides, c
  (SELECT partition_id AS id, if(${FROM}, 'from', 'to') AS side, count() AS parts, sum(rows) AS total, sum(cityHash64(rows, bytes_on_disk)) AS digest ${ACTIVE} AND (${FROM} OR ${TO}) GROUP BY id, side)
  GROUP BY id HAVING count() = 1 OR uniqExact(parts, total, digest) > 1 ORDER BY id`;
 
-export const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE database = {database:String} AND table = {table:String}) AS merges,
- (SELECT count() FROM system.processes WHERE match(query, '^(?i)\\\\s*(insert|optimize)') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')
-   AND (position(query, concat({database:String}, '.', {table:String})) > 0 OR position(query, concat('\`', {table:String}, '\`')) > 0)) AS writers,
- toUnixTimestamp(now()) - uptime() AS boot`;
+const WRITING = `match(query, '^(?i)\\\\s*(insert|optimize)') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')`;
+export const FENCE_QUIET = quietOf(WRITING);
+export const FENCE_PROOF = proofOf(WRITING);
 
 /** With what was moved aside: a table that is attached as a plain one keeps the names of its parts. */
 export const CLONES_ON_NODE = `SELECT name, sum(part) AS parts, sum(part_rows) AS rows, toString(sum(hash)) AS digest, toString(sum(named)) AS identity FROM

@@ -1,11 +1,8 @@
 import type { Capabilities, LateRead } from '../domain/inventory.js';
 import * as old from './queries-old.js';
+import { nameListHash, OF_NAMES, OF_TABLES, proofOf, quietOf, UNIT_NAMES, UNIT_REPLICA } from './query-parts.js';
 
 /** All reads. Values are bound; a read never changes anything. */
-
-/** Of several tables at once. Where names of two databases are crossed, it is also of tables that nobody asked for. */
-export const OF_TABLES = `has({databases:Array(String)}, database) AND has({tables:Array(String)}, table)`;
-export const OF_NAMES = `has({databases:Array(String)}, database) AND has({tables:Array(String)}, name)`;
 
 // Of a tag: /* ch-recover 0123456789abcdef */
 const TAG_LENGTH = 33;
@@ -34,20 +31,21 @@ export const REPLICAS = `SELECT database, table, is_readonly AS readonly, is_ses
 export const REPLICA_LAG = `SELECT database, table, zookeeper_path AS path, replica_name AS replica, is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, if(queue_size = 0, 0, toUInt32(now()) - toUInt32(queue_oldest_time)) AS oldestSeconds, active_replicas AS active, total_replicas AS total FROM system.replicas ORDER BY database, table`;
 /** All parts of the tables that have some which count no more. */
 export const PARTS_WITH_INACTIVE = `SELECT database, table, name, active, path FROM system.parts WHERE concat(database, '.', table) IN (SELECT concat(database, '.', table) FROM system.parts WHERE NOT active)`;
-/** In an order of bytes, as JavaScript sorts them too: part names are ASCII. */
-const NAME_HASH = `count() AS names, lower(hex(SHA256(arrayStringConcat(arraySort(groupArray(name)), '\\n')))) AS hash`;
+const NAME_HASH = `count() AS names, ${nameListHash('groupArray(name)')} AS hash`;
 export const PART_NAME_HASHES = `SELECT database, table, ${NAME_HASH} FROM system.parts WHERE active AND has({databases:Array(String)}, database) GROUP BY database, table`;
-export const UNIT_NAME_HASH = `SELECT database, table, ${NAME_HASH} FROM system.parts WHERE active AND ${OF_TABLES} GROUP BY database, table`;
 export const PART_NAMES = `SELECT name FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}`;
 const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS minBlock, max_block_number AS maxBlock, level, rows, hash_of_all_files AS hash FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = {database:String} AND table = {table:String}`;
 
-const UNIT_DIGESTS = `SELECT database, table, ${DIGEST}, sum(p.max_block_number - p.min_block_number + 1) AS blocks FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ${OF_TABLES} GROUP BY database, table`;
-const UNIT_CLONES = `SELECT database, name AS table, toString(uuid) AS uuid FROM system.tables WHERE ${OF_NAMES}`;
-export const UNIT_REPLICA = `SELECT database, table, is_readonly AS readonly, is_session_expired AS sessionExpired, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, zookeeper_path AS tablePath, replica_name AS replicaName FROM system.replicas WHERE ${OF_TABLES}`;
+/** All that is observed of a table and of what stands for it in `_recovery`, in one query: see UnitState. */
+const UNIT_STATE = [
+  `SELECT 'table' AS kind, database, name AS table, [engine, toString(uuid)] AS facts FROM system.tables WHERE ${OF_NAMES}`,
+  `SELECT 'parts' AS kind, database, table, [toString(countIf(rows > 0)), toString(sum(rows)), toString(sumIf(cityHash64(hash_of_all_files, rows), rows > 0)), toString(sumIf(max_block_number - min_block_number + 1, rows > 0)), ${UNIT_NAMES}] AS facts FROM system.parts WHERE active AND ${OF_TABLES} GROUP BY database, table`,
+  `SELECT 'detached' AS kind, database, table, [toString(count())] AS facts FROM system.detached_parts WHERE ${OF_TABLES} GROUP BY database, table`,
+  UNIT_REPLICA,
+].join('\nUNION ALL ');
 /** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
 export const REPLICATION = `SELECT queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
 const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
-const UNIT_DETACHED_PARTS = `SELECT database, table, count() AS total FROM system.detached_parts WHERE ${OF_TABLES} GROUP BY database, table`;
 /** Tags of units are of one length; who waits for an answer looks for its own. */
 export const RUNNING = `SELECT '' AS database, substring(query, 1, ${TAG_LENGTH}) AS table, max(elapsed) AS seconds FROM system.processes WHERE startsWith(query, '/* ch-recover ') AND has({databases:Array(String)}, '') AND has({tables:Array(String)}, table) GROUP BY table`;
 
@@ -59,10 +57,9 @@ const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides, count() 
  GROUP BY id HAVING count() = 1 OR uniqExact(parts, rows, digest) > 1 ORDER BY id`;
 
 /** Proof that the fence holds for a table: nothing merges it, and nobody but us writes it. */
-const FENCE_PROOF = `SELECT (SELECT count() FROM system.merges WHERE database = {database:String} AND table = {table:String}) AS merges,
- (SELECT count() FROM system.processes WHERE query_kind IN ('Insert', 'Optimize') AND NOT startsWith(query, '/* ch-recover') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')
-   AND (position(query, concat({database:String}, '.', {table:String})) > 0 OR position(query, concat('\`', {table:String}, '\`')) > 0)) AS writers,
- toUnixTimestamp(now()) - uptime() AS boot`;
+const WRITING = `query_kind IN ('Insert', 'Optimize') AND NOT startsWith(query, '/* ch-recover') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')`;
+const FENCE_QUIET = quietOf(WRITING);
+const FENCE_PROOF = proofOf(WRITING);
 
 export const OPERATION = `SELECT id, toString(status) AS status, error, total_size AS bytes, num_files AS files FROM system.backups WHERE id = {id:String}`;
 export const FAILED_OPERATIONS = `SELECT count() AS failed FROM system.backups WHERE startsWith(id, {prefix:String}) AND status IN ('RESTORE_FAILED', 'BACKUP_FAILED')`;
@@ -90,11 +87,10 @@ const MODERN = {
   PART_DIGESTS,
   DETACHED_PARTS,
   PART_LIST,
-  UNIT_DIGESTS,
-  UNIT_CLONES,
+  UNIT_STATE,
   UNIT_DETACHED_TABLE,
-  UNIT_DETACHED_PARTS,
   DIFFERING_PARTITIONS,
+  FENCE_QUIET,
   FENCE_PROOF,
   CLONES_ON_NODE,
 };

@@ -16,23 +16,29 @@ import { tablePathOf } from '../domain/table-path.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { isFenced } from './ledger.js';
-import { lookAt } from './looks.js';
-import { isOfHash, NO_NAMES, type NameHash } from './name-hash.js';
+import { beforeLook, lookAt } from './looks.js';
+import { isOfHash, type NameHash } from './name-hash.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
-
-interface DigestRow {
-  database: string;
-  table: string;
-  parts: string;
-  rows: string;
-  digest: string;
-  /** Block numbers that the parts cover. */
-  blocks: string;
-}
+import { UnitState, type KeeperPath, type QueueRow, type StateRow } from './unit-state.js';
 
 export function toDigest(row: { parts: string; rows: string; digest: string } | undefined): PartsDigest {
   return row ? { parts: Number(row.parts), rows: Number(row.rows), digest: row.digest } : NO_PARTS;
+}
+
+const ROLES: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
+
+/** For what is said of the server itself. */
+const NAMELESS: TableName = { database: '', table: '' };
+
+/** A thread for each part of a union costs more than what it reads. */
+const LIGHT = { settings: { max_threads: 1 } };
+
+interface FenceProof {
+  merges: string;
+  writers: string;
+  /** When the server was started, in seconds. */
+  boot: string;
 }
 
 /** The server's start time by which this process knows that it has raised the fence there. A restart forgets SYSTEM STOP. */
@@ -41,6 +47,7 @@ const fencedBoots = new WeakMap<NodeRef, number>();
 /** When the ledger last said that nobody lifted the fence: asked again after a second, not before each of many statements. */
 const fenceSeenAt = new WeakMap<NodeRef, number>();
 const FENCE_SEEN_MS = 1_000;
+const askedForFence = new WeakMap<NodeRef, Promise<boolean>>();
 
 /** By the object, of which each configured node has one: two clusters may have nodes of the same name. */
 export function rememberFence(node: NodeRef, boot: number): void {
@@ -119,10 +126,12 @@ export class Unit {
     await this.cluster.pace(text);
     await this.proveFence();
     this.context.assertFresh();
-    await this.node.execute(`${this.tag} ${text}`, {
-      timeoutMs: this.cluster.policy.statementDeadlineSeconds * 1000,
-      signal: this.context.signal,
-    });
+    await beforeLook(this.node, () =>
+      this.node.execute(`${this.tag} ${text}`, {
+        timeoutMs: this.cluster.policy.statementDeadlineSeconds * 1000,
+        signal: this.context.signal,
+      }),
+    );
   }
 
   /** A table object made by ATTACH or CREATE does not know that merges are stopped. */
@@ -164,11 +173,7 @@ export class Unit {
   /** A restart forgets SYSTEM STOP: a server that was started since we fenced it is fenced again. */
   async keepFence(): Promise<{ merges: string; writers: string }> {
     for (;;) {
-      const [proof] = await this.node.query<{ merges: string; writers: string; boot: string }>(
-        (await this.reads()).FENCE_PROOF,
-        { params: this.name },
-      );
-      if (!proof) throw new RecoveryError('INTERNAL', `${this.item.node.name} does not say how its fence stands`);
+      const proof = await this.proof();
       const boot = Number(proof.boot);
       const known = fencedBoots.get(this.node.ref);
       // now() and uptime() tick apart: a second or two is the same start.
@@ -176,7 +181,7 @@ export class Unit {
       if (isSameStart && performance.now() - (fenceSeenAt.get(this.node.ref) ?? -Infinity) < FENCE_SEEN_MS)
         return proof;
       // What an operator lifted stays lifted: it would not be in the ledger, and nobody would lift it again.
-      if (!(await isFenced(this.node)))
+      if (!(await this.isStillFenced()))
         throw new RecoveryError(
           'FENCE_BYPASSED',
           `the fence of ${this.item.node.name} was lifted while we are at work`,
@@ -191,13 +196,27 @@ export class Unit {
     }
   }
 
-  async definition(): Promise<TableDefinition | null> {
-    return this.definitionOf(this.name);
+  /** One look for all tables that ask at the same time, and one at this table where somebody merges or writes another. */
+  private async proof(): Promise<FenceProof> {
+    const reads = await this.reads();
+    const [node] = await lookAt<TableName & FenceProof>(this.node, reads.FENCE_QUIET, [NAMELESS], LIGHT);
+    if (node && Number(node.merges) === 0 && Number(node.writers) === 0) return node;
+    const [table] = await this.node.query<FenceProof>(reads.FENCE_PROOF, { params: this.name });
+    if (!table) throw new RecoveryError('INTERNAL', `${this.item.node.name} does not say how its fence stands`);
+    return table;
   }
 
-  private async definitionOf(name: TableName): Promise<TableDefinition | null> {
+  /** Tables that ask at the same time are answered together. */
+  private isStillFenced(): Promise<boolean> {
+    const { ref } = this.node;
+    const asked = askedForFence.get(ref) ?? isFenced(this.node).finally(() => askedForFence.delete(ref));
+    askedForFence.set(ref, asked);
+    return asked;
+  }
+
+  async definition(): Promise<TableDefinition | null> {
     const can = await capabilitiesOf(this.node);
-    const [found] = await lookAt<TableDefinition>(this.node, (await this.reads()).ONE_TABLE, [name], {
+    const [found] = await lookAt<TableDefinition>(this.node, (await this.reads()).ONE_TABLE, [this.name], {
       settings: can.partHashes ? queries.WITH_UUID : {},
     });
     return found ?? null;
@@ -214,28 +233,27 @@ export class Unit {
     blocks: number;
     stagingUuid: string;
   }> {
-    const roles: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
-    const clones = roles.map((role) => cloneName(role, this.name));
-    const reads = await this.reads();
-    const [rows, present] = await Promise.all([
-      lookAt<DigestRow>(this.node, reads.UNIT_DIGESTS, [this.name, ...clones]),
-      lookAt<TableName & { uuid: string }>(this.node, reads.UNIT_CLONES, clones),
-    ]);
-    const clone = (name: string) => rows.find((row) => row.database === '_recovery' && row.table === name);
-    const exists = (name: string) => present.some((found) => found.table === name);
-    const of = (name: string) => (exists(name) ? toDigest(clone(name)) : null);
-    const table = rows.find((row) => row.database === this.name.database && row.table === this.name.table);
-    const next = this.clone('next');
-    return {
-      table: toDigest(table),
-      blocks: Number((exists(next) ? clone(next) : table)?.blocks ?? 0),
-      clone: of(this.clone('clone')),
-      making: of(this.clone('making')),
-      staging: of(this.clone('staging')),
-      held: of(this.clone('held')),
-      next: of(next),
-      stagingUuid: present.find((found) => found.table === this.clone('staging'))?.uuid ?? '',
+    return this.digestsOf(await this.look());
+  }
+
+  private digestsOf(state: UnitState): Awaited<ReturnType<Unit['digests']>> {
+    const of = (role: CloneRole) => {
+      const name = cloneName(role, this.name);
+      return state.table(name) ? state.parts(name).digest : null;
     };
+    const next = cloneName('next', this.name);
+    return {
+      table: state.parts(this.name).digest,
+      blocks: state.parts(state.table(next) ? next : this.name).blocks,
+      ...{ clone: of('clone'), making: of('making'), staging: of('staging'), held: of('held'), next: of('next') },
+      stagingUuid: state.table(cloneName('staging', this.name))?.uuid ?? '',
+    };
+  }
+
+  /** All that is seen of the table and of what stands for it in `_recovery`, of about one moment. */
+  private async look(): Promise<UnitState> {
+    const names = [this.name, ...ROLES.map((role) => cloneName(role, this.name))];
+    return new UnitState(await lookAt<StateRow>(this.node, (await this.reads()).UNIT_STATE, names, LIGHT));
   }
 
   async differingPartitions(from: TableName, to: TableName): Promise<DifferingPartition[]> {
@@ -246,25 +264,23 @@ export class Unit {
 
   async running(): Promise<{ seconds: number } | null> {
     const tag = { database: '', table: this.tag };
-    const [row] = await lookAt<TableName & { seconds: number }>(this.node, queries.RUNNING, [tag]);
+    const [row] = await lookAt<TableName & { seconds: number }>(this.node, queries.RUNNING, [tag], LIGHT);
     return row ? { seconds: Number(row.seconds) } : null;
   }
 
   async observe(embedded: boolean): Promise<Seen> {
     // First: what a statement that still runs has done by now is not what it leaves.
     const running = await this.running();
-    const reads = await this.reads();
-    const [definition, digests, [detached]] = await Promise.all([
-      this.definition(),
-      this.digests(),
-      lookAt<TableName & { total: string }>(this.node, reads.UNIT_DETACHED_PARTS, [this.name]),
-    ]);
-    const state = await this.tableState(definition);
-    const [own, next] = await Promise.all([
-      state === 'replicated' ? this.replica(this.name) : null,
-      digests.next ? this.replica(cloneName('next', this.name)) : null,
-    ]);
-    const keeper = this.item.replicated ? await this.observeKeeper(next ?? own, embedded, next !== null) : null;
+    const found = await this.look();
+    const digests = this.digestsOf(found);
+    const state = await this.tableState(found.table(this.name));
+    const nextName = cloneName('next', this.name);
+    const own = state === 'replicated' ? this.replica(found, this.name) : null;
+    const next = digests.next ? this.replica(found, nextName) : null;
+    const here = next ?? own;
+    const keeper = this.item.replicated
+      ? await beforeLook(this.node, () => this.observeKeeper(found, here, embedded, next ? nextName : this.name))
+      : null;
     return {
       running,
       table: {
@@ -285,7 +301,7 @@ export class Unit {
       },
       blocks: digests.blocks,
       embedded,
-      detachedParts: Number(detached?.total ?? 0),
+      detachedParts: found.detached(this.name),
       keeperParts: keeper?.parts ?? null,
     };
   }
@@ -308,17 +324,9 @@ export class Unit {
     return null;
   }
 
-  private async replica(name: TableName): Promise<Replica | null> {
-    type Row = TableName & QueueRow & Record<'readonly' | 'sessionExpired', number> & KeeperPath;
-    const [row] = await lookAt<Row>(this.node, queries.UNIT_REPLICA, [name]);
-    if (!row) return null;
-    return {
-      tablePath: row.tablePath,
-      replicaName: row.replicaName,
-      readonly: Number(row.readonly) === 1,
-      sessionExpired: Number(row.sessionExpired) === 1,
-      queue: this.pending(name, row),
-    };
+  private replica(state: UnitState, name: TableName): Replica | null {
+    const found = state.replica(name);
+    return found && { ...found, queue: this.pending(name, found) };
   }
 
   /**
@@ -333,14 +341,14 @@ export class Unit {
     return Number(oldest) > since ? 0 : Number(queue) - waiting;
   }
 
-  private async tableState(definition: TableDefinition | null): Promise<Observation['table']['state']> {
-    if (definition) return tableKind(definition.engine) === 'replicated' ? 'replicated' : 'plain';
+  private async tableState(standing: { engine: string } | null): Promise<Observation['table']['state']> {
+    if (standing) return tableKind(standing.engine) === 'replicated' ? 'replicated' : 'plain';
     const reads = await this.reads();
     const [detached] = await this.node.query<{ uuid: string }>(reads.UNIT_DETACHED_TABLE, { params: this.name });
     return detached ? 'detached' : 'missing';
   }
 
-  private async observeKeeper(here: Replica | null, embedded: boolean, isNext: boolean) {
+  private async observeKeeper(state: UnitState, here: Replica | null, embedded: boolean, name: TableName) {
     const path: KeeperPath | null = here ?? this.item.keeperPath;
     if (!path) return null;
     const { keeper } = this.cluster;
@@ -359,10 +367,7 @@ export class Unit {
       keeper.children(`${replicaPath}/parts`),
     ]);
     const listed = parts ?? [];
-    let agree: boolean | null = null;
-    if (here) {
-      agree = await this.agreesWith(listed, isNext ? cloneName('next', this.name) : this.name);
-    }
+    const agree = here ? await this.agreesWith(listed, state.parts(name).names, name) : null;
     const live = here !== null && !here.readonly && !embedded;
     return {
       replicaPathExists,
@@ -373,9 +378,8 @@ export class Unit {
     };
   }
 
-  /** The names themselves leave the node only where they are not exactly those that are listed. */
-  private async agreesWith(listed: string[], name: TableName): Promise<boolean> {
-    const [hash = NO_NAMES] = await lookAt<TableName & NameHash>(this.node, queries.UNIT_NAME_HASH, [name]);
+  /** The names themselves leave the node, anew, only where they are not exactly those that are listed. */
+  private async agreesWith(listed: string[], hash: NameHash, name: TableName): Promise<boolean> {
     if (isOfHash(listed, hash, this.sha256)) return true;
     const local = await this.node.query<{ name: string }>(queries.PART_NAMES, { params: { ...name } });
     return partsAgree(
@@ -400,11 +404,6 @@ interface DifferingPartition {
   sameRows: number;
 }
 
-interface KeeperPath {
-  tablePath: string;
-  replicaName: string;
-}
-
 export interface Replication {
   /** Entries of its queue that are older than our first look. */
   queue: number;
@@ -412,13 +411,6 @@ export interface Replication {
   behind: number;
   active: number;
   total: number;
-}
-
-interface QueueRow {
-  queue: string;
-  merges: string;
-  oldest: number;
-  now: number;
 }
 
 interface Replica extends KeeperPath {

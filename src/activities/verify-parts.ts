@@ -6,6 +6,7 @@ import type { PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import { isClosed } from '../domain/statements-conversion.js';
 import { ServerError, type Ports } from '../ports.js';
+import { beforeLook } from './looks.js';
 import * as queries from './queries.js';
 import type { StepContext } from './runtime.js';
 import { advance } from './advance.js';
@@ -106,9 +107,9 @@ async function checkParts(unit: Unit, role: 'clone' | 'staging', policy: Policy)
   const table = { database: '_recovery', table: unit.clone(role) };
   const timeoutMs = policy.statementDeadlineSeconds * 1000;
   if (unit.item.method === 'conversion') return readAll(unit, table, timeoutMs);
-  const rows = await unit.node.query<{ part_path: string; is_passed: number; message: string }>(
-    `CHECK TABLE ${quoteTable(table)}`,
-    { settings: queries.CHECK_SETTINGS, timeoutMs },
+  type Row = { part_path: string; is_passed: number; message: string };
+  const rows = await beforeLook(unit.node, () =>
+    unit.node.query<Row>(`CHECK TABLE ${quoteTable(table)}`, { settings: queries.CHECK_SETTINGS, timeoutMs }),
   );
   const broken = rows.filter((row) => Number(row.is_passed) !== 1);
   if (broken.length > 0)

@@ -18,7 +18,8 @@ describe('before a statement of the plan is sent', () => {
     const node = {
       ref,
       query: async (sql: string, options: { params?: Record<string, unknown> } = {}) => {
-        if (sql.includes('AS writers')) return [{ merges: '0', writers: '0', boot: String(boot) }];
+        if (sql.includes('AS writers'))
+          return [{ database: '', table: '', merges: '0', writers: '0', boot: String(boot) }];
         if (sql.includes("name = 'ledger'")) return [{ found: '1' }];
         if (options.params?.['kind'] === 'fenced') return [{ at: '2026-01-01 00:00:00.000' }];
         return options.params?.['kind'] === 'unfenced' && lifted ? [{ at: '2026-01-01 00:00:01.000' }] : [];
