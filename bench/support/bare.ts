@@ -77,7 +77,7 @@ export async function bareRestoreReplica(nodes: readonly TestNode[], options: Ba
             await bare.rows(`CHECK TABLE ${quoteTable(clone)}`);
           }
           await bare.run(sql.restoreReplica(definition));
-          if (clones) await bare.run(sql.setAside(cloneName('clone', definition).table, 'bare'));
+          if (clones) await bare.run(sql.setAside([cloneName('clone', definition).table], 'bare'));
         });
         for (const statement of sql.lift('restore-replica')) await bare.run(statement);
       } finally {

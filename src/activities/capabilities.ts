@@ -29,13 +29,14 @@ async function parses(node: ClickHouseNode, statement: string): Promise<boolean>
 
 /** Asks the server itself, since a version number does not tell what a build can do. Reads only. */
 export async function probe(node: ClickHouseNode): Promise<Capabilities> {
-  const found = {} as Capabilities;
-  for (const [name, statement] of Object.entries(PROBES))
-    found[name as keyof typeof PROBES] = await parses(node, statement);
   const wanted = [PART_HASHES, OPERATION_IDS, ...LATE_READS].map(literal).join(', ');
-  const columns = await node.query<{ column: string }>(
-    `SELECT concat(table, '.', name) AS column FROM system.columns WHERE database = 'system' AND concat(table, '.', name) IN (${wanted})`,
-  );
+  const [columns, ...probed] = await Promise.all([
+    node.query<{ column: string }>(
+      `SELECT concat(table, '.', name) AS column FROM system.columns WHERE database = 'system' AND concat(table, '.', name) IN (${wanted})`,
+    ),
+    ...Object.entries(PROBES).map(async ([name, statement]) => [name, await parses(node, statement)] as const),
+  ]);
+  const found = Object.fromEntries(probed) as unknown as Capabilities;
   const has = (name: string) => columns.some(({ column }) => column === name);
   found.partHashes = has(PART_HASHES);
   // BACKUP came before it did what we need: not waited for, and found again by its id.

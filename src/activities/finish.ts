@@ -5,7 +5,11 @@ import { methodOf } from '../domain/inventory.js';
 import { capabilitiesOf } from './capabilities.js';
 import { unmountAll } from './inspect-backup.js';
 import { hasLedger, readLedger, writeLedger } from './ledger.js';
+import { inLanes } from './observe-node.js';
 import * as queries from './queries.js';
+
+/** A query has 256 KiB, and names may be long. What a statement that failed in the middle has renamed is not found again. */
+const RENAMES_AT_ONCE = 100;
 
 /**
  * After validation: the clones of this recovery are renamed aside, or dropped where the policy says so. Only after it:
@@ -17,23 +21,19 @@ export async function finishNode(
   policy: Policy,
 ): Promise<{ kept: number; dropped: number }> {
   const method = methodOf(await capabilitiesOf(node));
-  let kept = 0;
-  let dropped = 0;
-  for (const { name } of await node.query<{ name: string }>(queries.RECOVERY_TABLES)) {
-    const worthKeeping = name.startsWith('clone ') || name.startsWith('held ');
-    if (policy.keepAside && worthKeeping) {
-      await node.execute(setAside(name, run.recovery));
-      kept++;
-    } else {
-      await node.execute(dropAside(name, method));
-      dropped++;
-    }
-  }
+  const names = (await node.query<{ name: string }>(queries.RECOVERY_TABLES)).map(({ name }) => name);
+  const isKept = (name: string) => policy.keepAside && (name.startsWith('clone ') || name.startsWith('held '));
+  const kept = names.filter(isKept);
+  for (let from = 0; from < kept.length; from += RENAMES_AT_ONCE)
+    await node.execute(setAside(kept.slice(from, from + RENAMES_AT_ONCE), run.recovery));
+  const dropped = names.filter((name) => !isKept(name));
+  await inLanes(dropped, policy.lanesPerNode, (name) => node.execute(dropAside(name, method)));
+  const done = { kept: kept.length, dropped: dropped.length };
   if (method === 'restore-replica') await unmountAll(node);
   // A node of which nothing was changed has none.
-  if (!(await hasLedger(node))) return { kept, dropped };
-  const done = await readLedger(node, 'finished');
-  if (!done.some((row) => row.recovery === run.recovery))
-    await writeLedger(node, run, 'finished', `kept ${kept}, dropped ${dropped}`);
-  return { kept, dropped };
+  if (!(await hasLedger(node))) return done;
+  const finished = await readLedger(node, 'finished');
+  if (!finished.some((row) => row.recovery === run.recovery))
+    await writeLedger(node, run, 'finished', `kept ${kept.length}, dropped ${dropped.length}`);
+  return done;
 }

@@ -27,26 +27,34 @@ export async function observeNode(cluster: ClusterPorts, ref: NodeRef, sha256: S
   const node = cluster.node(ref.name);
   const capabilities = await probe(node);
   const reads = queries.queriesFor(capabilities);
-  const [about] = await node.query<{ version: string }>(queries.NODE);
-  const macros = await node.query<{ macro: string; substitution: string }>(queries.MACROS);
-  const paths = await node.query<{ name: string; value: string }>(reads.DEFAULT_PATHS);
-  const databases = await node.query<{ name: string; engine: string }>(queries.DATABASES);
+  const [[about], macros, paths, databases, pending, beside] = await Promise.all([
+    node.query<{ version: string }>(queries.NODE),
+    node.query<{ macro: string; substitution: string }>(queries.MACROS),
+    node.query<{ name: string; value: string }>(reads.DEFAULT_PATHS),
+    node.query<{ name: string; engine: string }>(queries.DATABASES),
+    node.query<{ uuid: string }>(reads.PENDING_DROPS),
+    node.query<{ path: string }>(queries.BESIDE),
+  ]);
   const defaults = Object.fromEntries(paths.map(({ name, value }) => [name, value]));
   const params = { databases: databases.map((database) => database.name) };
-  const pending = await node.query<{ uuid: string }>(reads.PENDING_DROPS);
+  const [hasPort, unfinished, state] = await Promise.all([
+    hasInterserverPort(node),
+    unfinishedRecovery(node),
+    keeperState(node, ref, databases),
+  ]);
   const facts: NodeFacts = {
     node: ref,
     version: about?.version ?? '',
-    embedded: !(await hasInterserverPort(node)),
+    embedded: !hasPort,
     capabilities,
     macros: Object.fromEntries(macros.map(({ macro, substitution }) => [macro, substitution])),
     defaultReplicaPath: defaults['default_replica_path'] ?? '/clickhouse/tables/{uuid}/{shard}',
     defaultReplicaName: defaults['default_replica_name'] ?? '{replica}',
     databases,
     pendingDropUuids: pending.map((row) => row.uuid),
-    beside: (await node.query<{ path: string }>(queries.BESIDE)).map((row) => row.path),
-    unfinishedRecovery: await unfinishedRecovery(node),
-    keeperState: await keeperState(node, ref, databases),
+    beside: beside.map((row) => row.path),
+    unfinishedRecovery: unfinished,
+    keeperState: state,
     tables: await observeTables({ keeper: cluster.keeper, sha256 }, node, capabilities, databases, params),
   };
   return { ...facts, tables: await withLeftOut(cluster.keeper, node, facts) };

@@ -102,6 +102,7 @@ const LATE: Partial<Record<keyof Queries, LateRead>> = {
   DEFAULT_PATHS: 'server_settings.name',
   PENDING_DROPS: 'dropped_tables.uuid',
   UNIT_DETACHED_TABLE: 'detached_tables.uuid',
+  FENCE_QUIET: 'processes.query_kind',
   FENCE_PROOF: 'processes.query_kind',
 };
 

@@ -110,9 +110,10 @@ export function holdClone(name: TableName): string {
   return `RENAME TABLE ${quoteTable(cloneName('making', name))} TO ${quoteTable(cloneName('held', name))}`;
 }
 
-/** Moves what a finished recovery leaves out of the way of the next one. `table`: a name in `_recovery`. */
-export function setAside(table: string, recoveryId: string): string {
-  return `RENAME TABLE ${quoteTable({ database: RECOVERY_DATABASE, table })} TO ${quoteTable({ database: RECOVERY_DATABASE, table: asideName(table, recoveryId) })}`;
+/** Moves what a finished recovery leaves out of the way of the next one. `tables`: names in `_recovery`. */
+export function setAside(tables: string[], recoveryId: string): string {
+  const own = (table: string) => quoteTable({ database: RECOVERY_DATABASE, table });
+  return `RENAME TABLE ${tables.map((table) => `${own(table)} TO ${own(asideName(table, recoveryId))}`).join(', ')}`;
 }
 
 export function asideName(table: string, recoveryId: string): string {

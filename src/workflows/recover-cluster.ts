@@ -3,6 +3,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  patched,
   proxyActivities,
   setCurrentDetails,
   upsertSearchAttributes,
@@ -398,22 +399,10 @@ class Recovery {
     const run = { cluster: this.request.cluster, recovery: this.recovery, plan: this.state.plan?.hash ?? '' };
     const succeeded = report().outcome === 'succeeded';
     if (this.fence === 'held' && (succeeded || this.policy.onFailure === 'unfence')) {
-      for (const node of this.nodes) {
-        if (succeeded)
-          await this.activities.finishNode({ run, node }).catch((error: unknown) => {
-            this.warnings.push(
-              `node ${node.name}: what is left in _recovery was not set aside: ${problemOf(error).message}`,
-            );
-          });
-        try {
-          await this.activities.liftFence.executeWithOptions({ summary: `unfence ${node.name}` }, [{ run, node }]);
-        } catch (error) {
-          this.warnings.push(
-            `node ${node.name} may still be fenced: ${problemOf(error).message}. Run ch-recover unfence --cluster ${this.request.cluster}`,
-          );
-          continue;
-        }
-      }
+      // Runs that were begun by an older worker did it one node after the other.
+      if (this.nodes.length > 1 && patched('close-nodes-side-by-side'))
+        await Promise.all(this.nodes.map((node) => this.closeNode(run, node, succeeded)));
+      else for (const node of this.nodes) await this.closeNode(run, node, succeeded);
       if (!this.warnings.some((warning) => warning.includes('may still be fenced'))) this.fence = 'lifted';
     }
     if (this.fence === 'held')
@@ -421,6 +410,22 @@ class Recovery {
     const final = await this.saved(report(), run);
     this.state.close(final);
     return final;
+  }
+
+  private async closeNode(run: Run, node: NodeRef, succeeded: boolean): Promise<void> {
+    if (succeeded)
+      await this.activities.finishNode({ run, node }).catch((error: unknown) => {
+        this.warnings.push(
+          `node ${node.name}: what is left in _recovery was not set aside: ${problemOf(error).message}`,
+        );
+      });
+    await this.activities.liftFence
+      .executeWithOptions({ summary: `unfence ${node.name}` }, [{ run, node }])
+      .catch((error: unknown) => {
+        this.warnings.push(
+          `node ${node.name} may still be fenced: ${problemOf(error).message}. Run ch-recover unfence --cluster ${this.request.cluster}`,
+        );
+      });
   }
 
   /** A large plan that was not executed has work all the same. */

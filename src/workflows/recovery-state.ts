@@ -69,6 +69,7 @@ export class RecoveryState {
   /** When the last activity of a stage ended: tables are in different stages at the same time. */
   private readonly lastEnd = new Map<StageName, string>();
   private problem: Problem | null = null;
+  private publishing = false;
 
   constructor(
     private readonly recoveryId: string,
@@ -282,7 +283,13 @@ export class RecoveryState {
       });
   }
 
+  /** Once for all that changes in one go: of many tables, each word about one is a table of all. */
   publish(): void {
-    setCurrentDetails(progressToMarkdown(this.progress()));
+    if (this.publishing) return;
+    this.publishing = true;
+    void Promise.resolve().then(() => {
+      this.publishing = false;
+      setCurrentDetails(progressToMarkdown(this.progress()));
+    });
   }
 }
