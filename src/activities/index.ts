@@ -143,7 +143,8 @@ export function createActivities(ports: Ports) {
       items: (Omit<UnitInput, 'run' | 'evidence'> & { key: string })[];
     }): Promise<ValidationResult[]> {
       return step(run.cluster, (context) =>
-        inLanes(items, ports.cluster(run.cluster).policy.lanesPerNode, async ({ item, embedded, key }) => ({
+        // Looks only: those of many tables go together.
+        inLanes(items, ports.cluster(run.cluster).policy.maxTablesInFlight, async ({ item, embedded, key }) => ({
           key,
           ...(await validateTable(ports, run.cluster, item, embedded, context)),
         })),

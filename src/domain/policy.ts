@@ -6,7 +6,7 @@ export interface Policy {
   approvalTimeoutSeconds: number;
   /** What happens to the fence when a recovery ends without success. */
   onFailure: 'stay-fenced' | 'unfence';
-  /** Tables worked on at once, per node. @default 4 */
+  /** Tables worked on at once, per node. Looks at them go together, so more at once cost a server less. @default 16 */
   lanesPerNode: number;
   /**
    * Of plans of more than about 200 tables: worked on at once, per shard. The worker begins with `lanesPerNode` for each
@@ -38,7 +38,7 @@ export const DEFAULT_POLICY: Policy = {
   approval: 'required',
   approvalTimeoutSeconds: 86_400,
   onFailure: 'stay-fenced',
-  lanesPerNode: 4,
+  lanesPerNode: 16,
   maxTablesInFlight: 32,
   maxKeeperRequestsPerSecond: 10_000,
   keepAside: true,
