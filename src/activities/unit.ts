@@ -8,6 +8,7 @@ import {
   type TableDefinition,
 } from '../domain/inventory.js';
 import { RecoveryError } from '../domain/errors.js';
+import { Lanes } from '../domain/lanes.js';
 import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/names.js';
 import type { PlanItem, StepName } from '../domain/plan.js';
 import type { NodeRef } from '../domain/topology.js';
@@ -48,6 +49,16 @@ const fencedBoots = new WeakMap<NodeRef, number>();
 const fenceSeenAt = new WeakMap<NodeRef, number>();
 const FENCE_SEEN_MS = 1_000;
 const askedForFence = new WeakMap<NodeRef, Promise<boolean>>();
+
+/** Statements on their way to a node at once: more would wait for a connection, and what was proved would be old. */
+const MAX_STATEMENTS = 16;
+const places = new WeakMap<ClickHouseNode, Lanes>();
+
+function placesOn(node: ClickHouseNode): Lanes {
+  const found = places.get(node) ?? new Lanes(MAX_STATEMENTS);
+  places.set(node, found);
+  return found;
+}
 
 /** By the object, of which each configured node has one: two clusters may have nodes of the same name. */
 export function rememberFence(node: NodeRef, boot: number): void {
@@ -124,14 +135,16 @@ export class Unit {
     let text = statement;
     for (const [placeholder, value] of Object.entries(fill)) text = text.replace(placeholder, () => value);
     await this.cluster.pace(text);
-    await this.proveFence();
-    this.context.assertFresh();
-    await beforeLook(this.node, () =>
-      this.node.execute(`${this.tag} ${text}`, {
-        timeoutMs: this.cluster.policy.statementDeadlineSeconds * 1000,
-        signal: this.context.signal,
-      }),
-    );
+    await placesOn(this.node).run(async () => {
+      await this.proveFence();
+      this.context.assertFresh();
+      await beforeLook(this.node, () =>
+        this.node.execute(`${this.tag} ${text}`, {
+          timeoutMs: this.cluster.policy.statementDeadlineSeconds * 1000,
+          signal: this.context.signal,
+        }),
+      );
+    });
   }
 
   /** A table object made by ATTACH or CREATE does not know that merges are stopped. */

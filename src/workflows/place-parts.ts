@@ -9,7 +9,7 @@ import { parseBackupRef, type RecoveryRequest } from '../domain/request.js';
 import type { NodeRef } from '../domain/topology.js';
 import { problemOf } from './failures.js';
 import { hostActivities } from './host-activities.js';
-import { Lanes } from './lanes.js';
+import { Lanes } from '../domain/lanes.js';
 import type { ActivitiesOf } from './units.js';
 
 export interface ColdSource {

@@ -7,7 +7,7 @@ import type { NodeRef } from '../domain/topology.js';
 import type { Policy } from '../domain/policy.js';
 import type { StageName } from '../domain/report.js';
 import { problemOf } from './failures.js';
-import { Lanes } from './lanes.js';
+import { Lanes } from '../domain/lanes.js';
 import type { ColdCopies } from './place-parts.js';
 import { asVerified, isBeside, needsData, tableInShard } from '../domain/unit-work.js';
 import type { RecoveryState } from './recovery-state.js';
