@@ -7,6 +7,7 @@ import { unmountAll } from './inspect-backup.js';
 import { hasLedger, readLedger, writeLedger } from './ledger.js';
 import { inLanes } from './observe-node.js';
 import * as queries from './queries.js';
+import type { StepContext } from './runtime.js';
 
 /** A query has 256 KiB, and names may be long. What a statement that failed in the middle has renamed is not found again. */
 const RENAMES_AT_ONCE = 100;
@@ -19,15 +20,21 @@ export async function finishNode(
   node: ClickHouseNode,
   run: { recovery: string; plan: string },
   policy: Policy,
+  context: Pick<StepContext, 'assertFresh'>,
 ): Promise<{ kept: number; dropped: number }> {
   const method = methodOf(await capabilitiesOf(node));
   const names = (await node.query<{ name: string }>(queries.RECOVERY_TABLES)).map(({ name }) => name);
   const isKept = (name: string) => policy.keepAside && (name.startsWith('clone ') || name.startsWith('held '));
   const kept = names.filter(isKept);
+  // Once we are given up, these names may be the next recovery's.
+  const send = async (sql: string) => {
+    context.assertFresh();
+    await node.execute(sql);
+  };
   for (let from = 0; from < kept.length; from += RENAMES_AT_ONCE)
-    await node.execute(setAside(kept.slice(from, from + RENAMES_AT_ONCE), run.recovery));
+    await send(setAside(kept.slice(from, from + RENAMES_AT_ONCE), run.recovery));
   const dropped = names.filter((name) => !isKept(name));
-  await inLanes(dropped, policy.lanesPerNode, (name) => node.execute(dropAside(name, method)));
+  await inLanes(dropped, policy.lanesPerNode, (name) => send(dropAside(name, method)));
   const done = { kept: kept.length, dropped: dropped.length };
   if (method === 'restore-replica') await unmountAll(node);
   // A node of which nothing was changed has none.

@@ -157,8 +157,8 @@ export function createActivities(ports: Ports) {
       return step(run.cluster, (context) => proveReplication(ports.cluster(run.cluster), run, shard, context));
     },
     async finishNode({ run, node }: { run: Run; node: NodeRef }) {
-      return step(run.cluster, () =>
-        finishNode(ports.cluster(run.cluster).node(node.name), run, ports.cluster(run.cluster).policy),
+      return step(run.cluster, (context) =>
+        finishNode(ports.cluster(run.cluster).node(node.name), run, ports.cluster(run.cluster).policy, context),
       );
     },
     async liftFence({ run, node }: { run: Run; node: NodeRef }): Promise<string> {

@@ -347,12 +347,19 @@ export async function inLanes<Item, Result>(
 ): Promise<Result[]> {
   const results: Result[] = new Array<Result>(items.length);
   let next = 0;
+  let failed = false;
   const lane = async () => {
-    while (next < items.length) {
+    while (next < items.length && !failed) {
       const index = next++;
-      results[index] = await work(items[index] as Item);
+      try {
+        results[index] = await work(items[index] as Item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(lanes, items.length) }, lane));
+  const ended = await Promise.allSettled(Array.from({ length: Math.min(lanes, items.length) }, lane));
+  for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason;
   return results;
 }

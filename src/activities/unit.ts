@@ -48,7 +48,8 @@ const fencedBoots = new WeakMap<NodeRef, number>();
 /** When the ledger last said that nobody lifted the fence: asked again after a second, not before each of many statements. */
 const fenceSeenAt = new WeakMap<NodeRef, number>();
 const FENCE_SEEN_MS = 1_000;
-const askedForFence = new WeakMap<NodeRef, Promise<boolean>>();
+/** The question under way, and the one that whoever asks meanwhile waits for. */
+const askedForFence = new WeakMap<NodeRef, { now: Promise<boolean>; next?: Promise<boolean> }>();
 
 /** Statements on their way to a node at once: more would wait for a connection, and what was proved would be old. */
 const MAX_STATEMENTS = 16;
@@ -219,12 +220,22 @@ export class Unit {
     return table;
   }
 
-  /** Tables that ask at the same time are answered together. */
+  /** Tables that ask at the same time are answered together, by a question that begins after they asked. */
   private isStillFenced(): Promise<boolean> {
     const { ref } = this.node;
-    const asked = askedForFence.get(ref) ?? isFenced(this.node).finally(() => askedForFence.delete(ref));
-    askedForFence.set(ref, asked);
-    return asked;
+    const ask = () => {
+      const asked: { now: Promise<boolean>; next?: Promise<boolean> } = { now: isFenced(this.node) };
+      askedForFence.set(ref, asked);
+      const end = () => {
+        if (askedForFence.get(ref) === asked) askedForFence.delete(ref);
+      };
+      asked.now.then(end, end);
+      return asked.now;
+    };
+    const under = askedForFence.get(ref);
+    if (!under) return ask();
+    under.next ??= under.now.then(ask, ask);
+    return under.next;
   }
 
   async definition(): Promise<TableDefinition | null> {

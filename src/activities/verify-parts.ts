@@ -1,11 +1,12 @@
 import type { Goal } from '../domain/attempt.js';
 import { RecoveryError } from '../domain/errors.js';
 import { sameParts, type PartsDigest } from '../domain/inventory.js';
+import { Lanes } from '../domain/lanes.js';
 import { cloneName, quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import { isClosed } from '../domain/statements-conversion.js';
-import { ServerError, type Ports } from '../ports.js';
+import { ServerError, type ClickHouseNode, type Ports } from '../ports.js';
 import { beforeLook } from './looks.js';
 import * as queries from './queries.js';
 import type { StepContext } from './runtime.js';
@@ -31,12 +32,28 @@ export function goalOf(item: PlanItem, policy: Policy): Goal {
     source: item.action === 'restore-from-backup' ? 'backup' : item.action === 'recreate-and-fetch' ? 'peer' : 'table',
     method: item.method,
     standing: item.standing,
-    rebuildRefusal: item.rebuildRefusal,
+    rebuildRefusal: rebuildRefusalOf(item),
     closed: item.statements.some(({ step, sql }) => step === 'attach-plain' && isClosed(sql)),
     fetches: item.fetches,
     statementDeadlineSeconds: policy.statementDeadlineSeconds,
     sessionTimeoutSeconds: policy.sessionTimeoutSeconds,
   };
+}
+
+/** A plan of an earlier worker, which may wait for its approval still, says it with `convertible`. */
+function rebuildRefusalOf(item: PlanItem & { convertible?: boolean }): PlanItem['rebuildRefusal'] {
+  if (item.convertible === undefined) return item.rebuildRefusal;
+  return item.convertible ? null : 'EXPLICIT_KEEPER_PATH';
+}
+
+/** `CHECK TABLE` at once on a node: it reads all that a table has, and looks go over the same connections. */
+const CHECKS_AT_ONCE = 8;
+const checking = new WeakMap<ClickHouseNode, Lanes>();
+
+function checksOn(node: ClickHouseNode): Lanes {
+  const found = checking.get(node) ?? new Lanes(CHECKS_AT_ONCE);
+  checking.set(node, found);
+  return found;
 }
 
 /**
@@ -108,9 +125,9 @@ async function checkParts(unit: Unit, role: 'clone' | 'staging', policy: Policy)
   const timeoutMs = policy.statementDeadlineSeconds * 1000;
   if (unit.item.method === 'conversion') return readAll(unit, table, timeoutMs);
   type Row = { part_path: string; is_passed: number; message: string };
-  const rows = await beforeLook(unit.node, () =>
-    unit.node.query<Row>(`CHECK TABLE ${quoteTable(table)}`, { settings: queries.CHECK_SETTINGS, timeoutMs }),
-  );
+  const check = () =>
+    unit.node.query<Row>(`CHECK TABLE ${quoteTable(table)}`, { settings: queries.CHECK_SETTINGS, timeoutMs });
+  const rows = await checksOn(unit.node).run(() => beforeLook(unit.node, check));
   const broken = rows.filter((row) => Number(row.is_passed) !== 1);
   if (broken.length > 0)
     throw new RecoveryError(

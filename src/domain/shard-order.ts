@@ -242,7 +242,11 @@ function authorityOf(
     .filter((item) => isBeside(item, nodes))
     .sort((a, b) => (b.expected?.rows ?? 0) - (a.expected?.rows ?? 0));
   if (begun[0]) return { name: begun[0].node.name };
-  const isMixed = withParts.some((item) => !item.named);
+  // Where one lives and another lost its registration, the living one may have been registered anew since.
+  const living = drafts.filter((item) => item.replicated && item.action === 'none' && item.keeper?.replicaPathExists);
+  const sameBlocks = living.length === 0 || withParts.every((item) => item.keeper?.replicaPathExists);
+  // Without hashes a part is known by its name.
+  const isMixed = withParts.some((item) => !item.named || (!sameBlocks && item.method === 'conversion'));
   const lists = input.partLists.get(scopedKey(shard, withParts[0] as TableName));
   // A replica that needs nothing may hold what the others lack: it counts, and may be the one that goes first.
   const candidates = [...withParts, ...drafts.filter((item) => item.replicated && item.action === 'none')];
@@ -253,9 +257,9 @@ function authorityOf(
       digest: isMixed ? (item.expected ?? NO_PARTS) : { ...(item.expected ?? NO_PARTS), digest: item.identity },
       parts: isMixed ? null : (lists?.get(item.node.name) ?? null),
     })),
+    sameBlocks,
   );
   // A replica that is registered and well is written to: whoever joins it takes what it has, and never goes first.
-  const living = drafts.filter((item) => item.replicated && item.action === 'none' && item.keeper?.replicaPathExists);
   const chosen = living.find((item) => item.node.name === decision.authority) ?? living[0];
   if (decision.authority !== null && (!chosen || chosen.node.name === decision.authority || decision.equal))
     return { name: chosen?.node.name ?? decision.authority };

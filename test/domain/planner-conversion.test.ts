@@ -430,6 +430,25 @@ describe('who goes first, where somebody is alive or has begun', () => {
     expect(items[0]).toMatchObject({ action: 'needs-operator', problem: { code: 'REPLICAS_DIVERGED' } });
   });
 
+  it('who lost its metadata, and is not covered by a living peer that may have numbered its parts anew since', () => {
+    const merged = { ...part('all_0_9_1', 'a9'), rows: 90, level: 1 };
+    const lists = { a: [merged], b: [part('all_8_8_0', 'b8')] };
+    const alive = { ...well('r1'), parts: { parts: 1, rows: 90, digest: '90' }, identity: '90' };
+    const partLists = new Map([[scopedKey('01', t), new Map(Object.entries(lists))]]);
+    for (const of of [old, live]) {
+      const { items } = planOf([of('a', 'r1', [alive]), of('b', 'r2', [lost('r2')])], { partLists });
+      expect(items[1]).toMatchObject({ action: 'needs-operator', problem: { code: 'REPLICAS_DIVERGED' } });
+    }
+  });
+
+  it('who lost its metadata, and whose parts a living peer has byte for byte', () => {
+    const lists = { a: [part('all_0_0_0', 'b8'), part('all_1_1_0', 'x')], b: [part('all_8_8_0', 'b8')] };
+    const alive = { ...well('r1'), parts: { parts: 2, rows: 20, digest: '90' }, identity: '90' };
+    const partLists = new Map([[scopedKey('01', t), new Map(Object.entries(lists))]]);
+    const { items } = planOf([live('a', 'r1', [alive]), live('b', 'r2', [lost('r2')])], { partLists });
+    expect(items[1]).toMatchObject({ action: 'restore-replica', fetches: 'live' });
+  });
+
   it('the one that an unfinished recovery has registered beside its table', () => {
     const beside = [`${PATH}/replicas/r2`];
     const registered = { ...GONE, tablePathExists: true, replicas: ['r2'] };
