@@ -41,9 +41,11 @@ const policySchema = z
     onFailure: z
       .enum(['stay-fenced', 'unfence'])
       .describe('what becomes of the fence when a recovery ends without success'),
-    lanesPerNode: count(256).describe('tables worked on at once, per node'),
+    lanesPerNode: count(256).describe(
+      'tables worked on at once, per node; of a large plan, what each node begins with',
+    ),
     maxTablesInFlight: count(1_024).describe(
-      'of more than about 200 tables, worked on at once in a shard: the worker finds out how many are fastest, up to this',
+      'of plans of more than 200 tables (each replica counted) or 100 KiB, worked on at once in a shard by a worker: it finds out how many are fastest, up to this',
     ),
     maxKeeperRequestsPerSecond: count(1_000_000).describe(
       'requests to ZooKeeper that a worker makes or causes, about; fewer where others need the ensemble',

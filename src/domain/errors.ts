@@ -61,7 +61,7 @@ export const ERRORS = {
   },
   BACKUP_UNKNOWN: input(
     'no such backup',
-    'list what is there with `ch-recover doctor`, then name one as REPO or REPO/NAME',
+    'name one as REPO or REPO/NAME; `ch-recover doctor` lists those that `ch-recover backup` took',
   ),
   TABLES_MATCH_NOTHING: input('a table pattern matches no table', 'patterns are `database.table` with * as a wildcard'),
   SECRET_MISSING: input(

@@ -7,7 +7,7 @@ import type { CommandContext, CommonOptions, Define } from '../command.js';
 export function addDoctor(define: Define): void {
   define<CommonOptions & { cluster: string }>(
     'doctor',
-    'read-only checks of everything a recovery needs',
+    'read-only checks of nodes, ZooKeeper and the worker',
     (command) => command.requiredOption('--cluster <name>'),
     async (context, options) => {
       const direct = await context.direct();
