@@ -266,6 +266,7 @@ const scenarios: Record<string, () => Scenario> = {
   abort: () => stopped('abort'),
   cancel: () => stopped('cancel'),
   conversion,
+  'nodes-side-by-side': conversion,
   large,
   'large-shard': () => largeShard('01'),
   'large-shard-beside': () => largeShard('02'),
