@@ -174,9 +174,14 @@ async function withTimeout<T>(action: () => T | Promise<T>, timeoutMs: number): 
 }
 
 const LOWEST_PORT = 10_240;
-/** Of vitest. Each takes every so many-th port: that of a server that is down for a restart is free for nobody else. */
+/**
+ * Each worker of vitest takes every so many-th port: that of a server that is down for a restart is free for no other
+ * worker, and for few of another run on this machine.
+ */
 const MOST_WORKERS = 8;
-const WORKER = Number(process.env['VITEST_POOL_ID'] ?? 0) % MOST_WORKERS;
+const MOST_RUNS = 16;
+const STEP = MOST_WORKERS * MOST_RUNS;
+const OFFSET = (process.ppid % MOST_RUNS) * MOST_WORKERS + (Number(process.env['VITEST_POOL_ID'] ?? 0) % MOST_WORKERS);
 
 /**
  * `count` different free ports of 127.0.0.1, below the range from which the kernel takes the ports of outgoing
@@ -187,8 +192,8 @@ export async function freePorts(count: number): Promise<number[]> {
   const limit = firstEphemeralPort();
   const held: { port: number; server: Server }[] = [];
   for (let attempts = 0; held.length < count && attempts < 1000; attempts++) {
-    const slice = Math.floor((Math.random() * (limit - LOWEST_PORT)) / MOST_WORKERS);
-    const port = LOWEST_PORT + slice * MOST_WORKERS + WORKER;
+    const slice = Math.floor(Math.random() * Math.floor((limit - LOWEST_PORT) / STEP));
+    const port = LOWEST_PORT + slice * STEP + OFFSET;
     const server = await listen(port).catch(() => undefined);
     if (server !== undefined) held.push({ port, server });
   }
