@@ -2,6 +2,7 @@
  * A node that answers what a plan asks with a generated inventory: more tables than this machine could hold. Each
  * answer is what a real one gives, row by row, and counted.
  */
+import { LATE_READS } from '../../src/domain/inventory.js';
 import type { NodeRef } from '../../src/domain/topology.js';
 import * as queries from '../../src/activities/queries.js';
 import { ServerError, type ClickHouseNode, type Keeper } from '../../src/ports.js';
@@ -46,7 +47,7 @@ const PARTS = 24;
 export function generatedNode(ref: NodeRef, tables: number): GeneratedNode {
   let asked = 0;
   const indexes = Array.from({ length: tables }, (_, index) => index);
-  const reads = queries.queriesFor({ partHashes: true } as never);
+  const reads = queries.queriesFor({ partHashes: true, lacks: [] });
   const answers = new Map<string, () => object[]>([
     [queries.NODE, () => [{ version: '26.7.1.1', boot: '1700000000' }]],
     [
@@ -91,7 +92,8 @@ export function generatedNode(ref: NodeRef, tables: number): GeneratedNode {
     },
     query: async <Row>(sql: string) => {
       asked++;
-      if (sql.includes("name = 'hash_of_all_files'")) return [{ name: 'hash_of_all_files' }] as Row[];
+      if (sql.includes("concat(table, '.', name) AS column"))
+        return ['parts.hash_of_all_files', 'backups.id', ...LATE_READS].map((column) => ({ column })) as Row[];
       return (answers.get(sql)?.() ?? []) as Row[];
     },
     execute: async (sql) => {
