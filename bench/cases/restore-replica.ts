@@ -125,7 +125,7 @@ const SIZES = { quick: [10, 100], full: [10, 100, 1_000, 5_000] };
 /** Time a table at many tables, against few: of one shard, where nothing else differs. */
 function growth(few: number, many: number, pairs: ReadonlyMap<number, Pair>): Row[] {
   const [small, large] = [pairs.get(few), pairs.get(many)];
-  if (!small || !large) return [];
+  if (!small || !large || few === many) return [];
   const ms = (pair: Pair, side: 'ours' | 'other', tables: number) => {
     const seconds = pair[side]?.seconds;
     return seconds === undefined ? null : (seconds * 1000) / tables;

@@ -1,3 +1,4 @@
+import { inLanes } from '../domain/lanes.js';
 import { isLost, MAX_LISTED, type DrilledBackup, type Measured, type TableComparison } from '../domain/drill.js';
 import type { LeftOut } from '../domain/drill-left-out.js';
 import { compareWithManifest, type FoundRows, type ManifestRows } from '../domain/drill-rows.js';
@@ -7,7 +8,6 @@ import type { ManifestTable } from '../domain/manifest.js';
 import { shardsOf, type NodeRef } from '../domain/topology.js';
 import type { ClickHouseNode, ClusterPorts, Ports } from '../ports.js';
 import { readManifest } from './inspect-backup.js';
-import { inLanes } from './observe-node.js';
 import type { StepContext } from './runtime.js';
 
 /** What was restored, and what the source has by now. Reads only. */

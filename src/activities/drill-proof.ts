@@ -6,10 +6,10 @@ import {
   type KeeperView,
   type ServerIdentity,
 } from '../domain/drill-separation.js';
+import { inLanes } from '../domain/lanes.js';
 import { RecoveryError } from '../domain/errors.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
 import { objectDisksOf } from './drill-disks.js';
-import { inLanes } from './observe-node.js';
 import * as queries from './queries.js';
 
 /** Reads only, of production and of the target: what `separation` decides from. */

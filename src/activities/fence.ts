@@ -4,10 +4,10 @@ import { methodOf, STREAMING_ENGINES } from '../domain/inventory.js';
 import { attach, detachStreaming, fence, lift } from '../domain/statements.js';
 import { ServerError, type ClickHouseNode } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
+import { rememberFence } from './fence-proof.js';
 import { ensureLedger, hasLedger, readLedger, recordBaseline, writeLedger } from './ledger.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
-import { rememberFence } from './unit.js';
 
 /** Longest wait for merges that were running when the fence went up; STOP MERGES cancels them. Seconds. */
 const DRAIN_SECONDS = 60;

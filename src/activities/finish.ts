@@ -1,3 +1,4 @@
+import { inLanes } from '../domain/lanes.js';
 import { dropAside, setAside } from '../domain/statements.js';
 import type { Policy } from '../domain/policy.js';
 import type { ClickHouseNode } from '../ports.js';
@@ -5,7 +6,6 @@ import { methodOf } from '../domain/inventory.js';
 import { capabilitiesOf } from './capabilities.js';
 import { unmountAll } from './inspect-backup.js';
 import { hasLedger, readLedger, writeLedger } from './ledger.js';
-import { inLanes } from './observe-node.js';
 import * as queries from './queries.js';
 import type { StepContext } from './runtime.js';
 

@@ -1,3 +1,4 @@
+import { inLanes } from '../domain/lanes.js';
 import type { Objectives, Report } from '../domain/report.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
@@ -10,7 +11,6 @@ import { attachParts, prepareStaging } from './attach-parts.js';
 import * as backups from './backup.js';
 import { liftFence, raiseFence } from './fence.js';
 import { finishNode } from './finish.js';
-import { inLanes } from './observe-node.js';
 import { proveReplication } from './canary.js';
 import { Batch, type BatchInput, type BatchSummary } from './batch.js';
 import { keepPlan } from './keep-plan.js';
@@ -143,7 +143,7 @@ export function createActivities(ports: Ports) {
       items: (Omit<UnitInput, 'run' | 'evidence'> & { key: string })[];
     }): Promise<ValidationResult[]> {
       return step(run.cluster, (context) =>
-        // Looks only: those of many tables go together.
+        // Mostly looks, and those of many tables go together.
         inLanes(items, ports.cluster(run.cluster).policy.maxTablesInFlight, async ({ item, embedded, key }) => ({
           key,
           ...(await validateTable(ports, run.cluster, item, embedded, context)),

@@ -1,9 +1,9 @@
+import { inLanes } from '../domain/lanes.js';
 import { tableReports, withTables } from '../domain/build-report.js';
 import type { Report } from '../domain/report.js';
 import type { PlanRef } from '../domain/stored-plan.js';
 import type { Ports } from '../ports.js';
 import type { Run } from './index.js';
-import { inLanes } from './observe-node.js';
 import { findRecords, resultsOf } from './results.js';
 import { readIndex, readPiece } from './stored-plan.js';
 

@@ -1,5 +1,9 @@
 import { tableKey, type TableName } from '../domain/names.js';
 import { ServerError, type ClickHouseNode } from '../ports.js';
+import { perNode } from './per-node.js';
+
+/** A thread for each part of a union costs more than what it reads. */
+export const LIGHT = { settings: { max_threads: 1 } };
 
 /** Tables in one query: their names go with it. */
 const MAX_TABLES = 64;
@@ -38,13 +42,7 @@ class UnderWay {
   }
 }
 
-const underWay = new WeakMap<ClickHouseNode, UnderWay>();
-
-function underWayOn(node: ClickHouseNode): UnderWay {
-  const found = underWay.get(node) ?? new UnderWay();
-  underWay.set(node, found);
-  return found;
-}
+const underWayOn = perNode(() => new UnderWay());
 
 /** A step of a table: looks at the node wait a little for it, so that what comes after it is looked at together. */
 export const beforeLook = <T>(node: ClickHouseNode, step: () => Promise<T>): Promise<T> =>

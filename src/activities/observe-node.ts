@@ -13,6 +13,7 @@ import {
   type TableFacts,
 } from '../domain/inventory.js';
 import { quoteTable, tableKey, type TableName } from '../domain/names.js';
+import { inLanes } from '../domain/lanes.js';
 import type { NodeRef } from '../domain/topology.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Keeper } from '../ports.js';
 import { probe } from './capabilities.js';
@@ -337,29 +338,4 @@ async function keeperState(
     `SELECT concat(database, '.', table, ': ', command, ' — issue it again') AS detail FROM system.mutations WHERE NOT is_done AND database IN {databases:Array(String)}`,
   );
   return lines;
-}
-
-/** `items` through `work`, `lanes` at once, results in order. */
-export async function inLanes<Item, Result>(
-  items: Item[],
-  lanes: number,
-  work: (item: Item) => Promise<Result>,
-): Promise<Result[]> {
-  const results: Result[] = new Array<Result>(items.length);
-  let next = 0;
-  let failed = false;
-  const lane = async () => {
-    while (next < items.length && !failed) {
-      const index = next++;
-      try {
-        results[index] = await work(items[index] as Item);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const ended = await Promise.allSettled(Array.from({ length: Math.min(lanes, items.length) }, lane));
-  for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason;
-  return results;
 }

@@ -1,3 +1,4 @@
+import { inLanes } from '../domain/lanes.js';
 import { RecoveryError } from '../domain/errors.js';
 import type { KeeperReplicaFacts, NodeFacts, TableFacts } from '../domain/inventory.js';
 import type { PartRef } from '../domain/authority.js';
@@ -15,7 +16,7 @@ import { capabilitiesOf } from './capabilities.js';
 import { inspectClickHouseBackup } from './clickhouse-backup.js';
 import { coldRepository, inspectCopies } from './inspect-copies.js';
 import { inspectBackup, resolveBackup } from './inspect-backup.js';
-import { inLanes, keeperFacts, observeNode } from './observe-node.js';
+import { keeperFacts, observeNode } from './observe-node.js';
 import * as queries from './queries.js';
 import { detachedContext, pause, type StepContext } from './runtime.js';
 

@@ -1,3 +1,4 @@
+import { inLanes } from '../domain/lanes.js';
 import { RecoveryError } from '../domain/errors.js';
 import type { Plan, PlanItem } from '../domain/plan.js';
 import {
@@ -10,7 +11,6 @@ import {
   type PlanRef,
 } from '../domain/stored-plan.js';
 import type { Ports } from '../ports.js';
-import { inLanes } from './observe-node.js';
 
 type Store = Pick<Ports, 'pieces' | 'sha256'>;
 

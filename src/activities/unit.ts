@@ -1,6 +1,5 @@
 import type { Observation } from '../domain/attempt.js';
 import {
-  methodOf,
   NO_PARTS,
   partsAgree,
   tableKind,
@@ -11,14 +10,14 @@ import { RecoveryError } from '../domain/errors.js';
 import { Lanes } from '../domain/lanes.js';
 import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/names.js';
 import type { PlanItem, StepName } from '../domain/plan.js';
-import type { NodeRef } from '../domain/topology.js';
-import { fence, fenceTable, openReplication } from '../domain/statements.js';
+import { fenceTable, openReplication } from '../domain/statements.js';
 import { tablePathOf } from '../domain/table-path.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
-import { isFenced } from './ledger.js';
-import { beforeLook, lookAt } from './looks.js';
+import { keepFence, type FenceProof } from './fence-proof.js';
+import { beforeLook, LIGHT, lookAt } from './looks.js';
 import { isOfHash, type NameHash } from './name-hash.js';
+import { perNode } from './per-node.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 import { UnitState, type KeeperPath, type QueueRow, type StateRow } from './unit-state.js';
@@ -29,42 +28,9 @@ export function toDigest(row: { parts: string; rows: string; digest: string } | 
 
 const ROLES: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
 
-/** For what is said of the server itself. */
-const NAMELESS: TableName = { database: '', table: '' };
-
-/** A thread for each part of a union costs more than what it reads. */
-const LIGHT = { settings: { max_threads: 1 } };
-
-interface FenceProof {
-  merges: string;
-  writers: string;
-  /** When the server was started, in seconds. */
-  boot: string;
-}
-
-/** The server's start time by which this process knows that it has raised the fence there. A restart forgets SYSTEM STOP. */
-const fencedBoots = new WeakMap<NodeRef, number>();
-
-/** When the ledger last said that nobody lifted the fence: asked again after a second, not before each of many statements. */
-const fenceSeenAt = new WeakMap<NodeRef, number>();
-const FENCE_SEEN_MS = 1_000;
-/** The question under way, and the one that whoever asks meanwhile waits for. */
-const askedForFence = new WeakMap<NodeRef, { now: Promise<boolean>; next?: Promise<boolean> }>();
-
 /** Statements on their way to a node at once: more would wait for a connection, and what was proved would be old. */
 const MAX_STATEMENTS = 16;
-const places = new WeakMap<ClickHouseNode, Lanes>();
-
-function placesOn(node: ClickHouseNode): Lanes {
-  const found = places.get(node) ?? new Lanes(MAX_STATEMENTS);
-  places.set(node, found);
-  return found;
-}
-
-/** By the object, of which each configured node has one: two clusters may have nodes of the same name. */
-export function rememberFence(node: NodeRef, boot: number): void {
-  fencedBoots.set(node, boot);
-}
+const placesOn = perNode(() => new Lanes(MAX_STATEMENTS));
 
 /** One table on one node, with what an attempt needs: observe it, send its planned statements, nothing else. */
 export class Unit {
@@ -184,58 +150,8 @@ export class Unit {
     }
   }
 
-  /** A restart forgets SYSTEM STOP: a server that was started since we fenced it is fenced again. */
-  async keepFence(): Promise<{ merges: string; writers: string }> {
-    for (;;) {
-      const proof = await this.proof();
-      const boot = Number(proof.boot);
-      const known = fencedBoots.get(this.node.ref);
-      // now() and uptime() tick apart: a second or two is the same start.
-      const isSameStart = known !== undefined && Math.abs(known - boot) <= 3;
-      if (isSameStart && performance.now() - (fenceSeenAt.get(this.node.ref) ?? -Infinity) < FENCE_SEEN_MS)
-        return proof;
-      // What an operator lifted stays lifted: it would not be in the ledger, and nobody would lift it again.
-      if (!(await this.isStillFenced()))
-        throw new RecoveryError(
-          'FENCE_BYPASSED',
-          `the fence of ${this.item.node.name} was lifted while we are at work`,
-          {
-            objects: [this.item.node.name],
-          },
-        );
-      fenceSeenAt.set(this.node.ref, performance.now());
-      if (isSameStart) return proof;
-      for (const statement of fence(methodOf(await capabilitiesOf(this.node)))) await this.node.execute(statement);
-      fencedBoots.set(this.node.ref, boot);
-    }
-  }
-
-  /** One look for all tables that ask at the same time, and one at this table where somebody merges or writes another. */
-  private async proof(): Promise<FenceProof> {
-    const reads = await this.reads();
-    const [node] = await lookAt<TableName & FenceProof>(this.node, reads.FENCE_QUIET, [NAMELESS], LIGHT);
-    if (node && Number(node.merges) === 0 && Number(node.writers) === 0) return node;
-    const [table] = await this.node.query<FenceProof>(reads.FENCE_PROOF, { params: this.name });
-    if (!table) throw new RecoveryError('INTERNAL', `${this.item.node.name} does not say how its fence stands`);
-    return table;
-  }
-
-  /** Tables that ask at the same time are answered together, by a question that begins after they asked. */
-  private isStillFenced(): Promise<boolean> {
-    const { ref } = this.node;
-    const ask = () => {
-      const asked: { now: Promise<boolean>; next?: Promise<boolean> } = { now: isFenced(this.node) };
-      askedForFence.set(ref, asked);
-      const end = () => {
-        if (askedForFence.get(ref) === asked) askedForFence.delete(ref);
-      };
-      asked.now.then(end, end);
-      return asked.now;
-    };
-    const under = askedForFence.get(ref);
-    if (!under) return ask();
-    under.next ??= under.now.then(ask, ask);
-    return under.next;
+  keepFence(): Promise<FenceProof> {
+    return keepFence(this.node, this.name);
   }
 
   async definition(): Promise<TableDefinition | null> {

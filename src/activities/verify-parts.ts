@@ -6,8 +6,9 @@ import { cloneName, quoteTable, tableKey, type TableName } from '../domain/names
 import type { PlanItem } from '../domain/plan.js';
 import type { Policy } from '../domain/policy.js';
 import { isClosed } from '../domain/statements-conversion.js';
-import { ServerError, type ClickHouseNode, type Ports } from '../ports.js';
+import { ServerError, type Ports } from '../ports.js';
 import { beforeLook } from './looks.js';
+import { perNode } from './per-node.js';
 import * as queries from './queries.js';
 import type { StepContext } from './runtime.js';
 import { advance } from './advance.js';
@@ -48,13 +49,7 @@ function rebuildRefusalOf(item: PlanItem & { convertible?: boolean }): PlanItem[
 
 /** `CHECK TABLE` at once on a node: it reads all that a table has, and looks go over the same connections. */
 const CHECKS_AT_ONCE = 8;
-const checking = new WeakMap<ClickHouseNode, Lanes>();
-
-function checksOn(node: ClickHouseNode): Lanes {
-  const found = checking.get(node) ?? new Lanes(CHECKS_AT_ONCE);
-  checking.set(node, found);
-  return found;
-}
+const checksOn = perNode(() => new Lanes(CHECKS_AT_ONCE));
 
 /**
  * Makes sure that the table has a complete and sound clone before anything destructive: a restored staging table that

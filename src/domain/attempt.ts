@@ -1,7 +1,7 @@
 import type { ErrorCode } from './errors.js';
 import { decideConversion } from './conversion.js';
 import { mergedFrom, sameParts, type Method, type PartsDigest } from './inventory.js';
-import type { RebuildRefusal } from './plan.js';
+import { NOT_REBUILT, type RebuildRefusal } from './plan.js';
 
 /** What one attempt at one table on one replica sees. Everything is observed anew before every statement. */
 export interface Observation {
@@ -105,12 +105,6 @@ export function decideAttempt(seen: Observation, goal: Goal): Step {
     ? { do: 'refuse', code: goal.rebuildRefusal, why: NOT_REBUILT[goal.rebuildRefusal] }
     : step;
 }
-
-const NOT_REBUILT: Record<RebuildRefusal, string> = {
-  EXPLICIT_KEEPER_PATH: 'the table would have to be rebuilt, which loses its explicit ZooKeeper path',
-  UNSUPPORTED_SERVER:
-    'the table would have to be rebuilt, for which its server lacks ATTACH … AS REPLICATED; its parts are in _recovery',
-};
 
 /** What no step may run into: a statement of ours that is still at work, another server on our path. */
 export function hindered(seen: Observation, goal: Pick<Goal, 'statementDeadlineSeconds'>): Step | null {

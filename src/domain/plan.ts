@@ -76,6 +76,12 @@ export interface PlannedStatement {
 /** A path that is not the server's default, or a server that does not know the statement. */
 export type RebuildRefusal = Extract<ErrorCode, 'EXPLICIT_KEEPER_PATH' | 'UNSUPPORTED_SERVER'>;
 
+export const NOT_REBUILT: Record<RebuildRefusal, string> = {
+  EXPLICIT_KEEPER_PATH: 'it would have to be rebuilt, which loses its explicit ZooKeeper path',
+  UNSUPPORTED_SERVER:
+    'it would have to be rebuilt, and its server does not know ATTACH … AS REPLICATED or does not show detached tables',
+};
+
 /** One table on one replica: what is wrong with it and what will be done. */
 export interface PlanItem {
   database: string;

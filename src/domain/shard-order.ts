@@ -5,7 +5,7 @@ import { problem, RecoveryError, type Problem } from './errors.js';
 import { NO_PARTS, type KeeperReplicaFacts, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents, ManifestTable } from './manifest.js';
 import { tableKey, type TableName } from './names.js';
-import type { PlanItem, RebuildRefusal } from './plan.js';
+import { NOT_REBUILT, type PlanItem } from './plan.js';
 import { scopedKey, type Draft, type PlanInput } from './plan-input.js';
 import { isOrdinary, rebuildRefusal, statementsOf } from './plan-statements.js';
 import { stagingName } from './statements.js';
@@ -215,12 +215,6 @@ function refuseItem(item: Omit<PlanItem, 'statements'>, definition: TableDefinit
     return problem(item.rebuildRefusal, `${tableKey(item)}: ${NOT_REBUILT[item.rebuildRefusal]}`, { objects });
   return null;
 }
-
-const NOT_REBUILT: Record<RebuildRefusal, string> = {
-  EXPLICIT_KEEPER_PATH: "its ZooKeeper path is not the server's default",
-  UNSUPPORTED_SERVER:
-    'it would have to be rebuilt, and its server does not know ATTACH … AS REPLICATED or does not show detached tables',
-};
 
 function authorityOf(
   shard: string,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lookAt } from '../../src/activities/looks.js';
+import { beforeLook, lookAt } from '../../src/activities/looks.js';
 import { RecoveryError } from '../../src/domain/errors.js';
 import type { TableName } from '../../src/domain/names.js';
 import { ServerError, type ClickHouseNode, type StatementOptions } from '../../src/ports.js';
@@ -44,6 +44,31 @@ describe('looks at many tables at once', () => {
     // From after its question, also about a table that was just looked at.
     expect(await Promise.all(others)).toEqual(['b', 'c', 'a'].map((name) => [{ ...t(name), seen: 2 }]));
     expect(asked).toEqual([['a'], ['b', 'c', 'a']]);
+  });
+
+  it('wait for a step after which somebody else will look, and go together', async () => {
+    const { node, asked, release } = fakeNode();
+    let end = () => undefined as void;
+    const step = beforeLook(node, () => new Promise<void>((resolve) => (end = resolve)));
+    const looks = [lookAt<Row>(node, 'q', [t('a')]), step.then(() => lookAt<Row>(node, 'q', [t('b')]))];
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(asked).toEqual([]);
+    end();
+    await expect.poll(() => asked).toEqual([['a', 'b']]);
+    await release();
+    expect(await Promise.all(looks)).toHaveLength(2);
+  });
+
+  it('do not wait for ever for a step that takes long', async () => {
+    const { node, asked, release } = fakeNode();
+    let end = () => undefined as void;
+    const step = beforeLook(node, () => new Promise<void>((resolve) => (end = resolve)));
+    const look = lookAt<Row>(node, 'q', [t('a')]);
+    await expect.poll(() => asked).toEqual([['a']]);
+    await release();
+    expect(await look).toHaveLength(1);
+    end();
+    await step;
   });
 
   it('get their own tables only, and other queries do not wait for them', async () => {

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { PlanItem } from '../../src/domain/plan.js';
 import type { Ports } from '../../src/ports.js';
 import { detachedContext } from '../../src/activities/runtime.js';
-import { rememberFence, Unit } from '../../src/activities/unit.js';
+import { rememberFence } from '../../src/activities/fence-proof.js';
+import { Unit } from '../../src/activities/unit.js';
 
 describe('before a statement of the plan is sent', () => {
   const BOOT = 1_000;
@@ -10,10 +11,17 @@ describe('before a statement of the plan is sent', () => {
   let boot = BOOT;
   let sent: string[] = [];
   let unit: Unit;
+  /** Where not null: what statements, and questions for a lifted fence, wait for. */
+  let held: (() => void)[] | null = null;
+  let asking: (() => void)[] | null = null;
+  const waitIn = async (gates: (() => void)[] | null) => {
+    if (gates) await new Promise<void>((resolve) => gates.push(resolve));
+  };
 
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['performance'] });
     [lifted, boot, sent] = [false, BOOT, []];
+    held = asking = null;
     const ref = { name: 'n1', shard: '01', replica: 'r1' };
     const node = {
       ref,
@@ -22,9 +30,15 @@ describe('before a statement of the plan is sent', () => {
           return [{ database: '', table: '', merges: '0', writers: '0', boot: String(boot) }];
         if (sql.includes("name = 'ledger'")) return [{ found: '1' }];
         if (options.params?.['kind'] === 'fenced') return [{ at: '2026-01-01 00:00:00.000' }];
-        return options.params?.['kind'] === 'unfenced' && lifted ? [{ at: '2026-01-01 00:00:01.000' }] : [];
+        const answer = options.params?.['kind'] === 'unfenced' && lifted ? [{ at: '2026-01-01 00:00:01.000' }] : [];
+        if (options.params?.['kind'] === 'unfenced') await waitIn(asking);
+        return answer;
       },
-      execute: async (sql: string) => void (sql.startsWith('EXPLAIN') || sent.push(sql)),
+      execute: async (sql: string) => {
+        if (sql.startsWith('EXPLAIN')) return;
+        sent.push(sql);
+        await waitIn(held);
+      },
     };
     const cluster = {
       ...{ node: () => node, policy: { statementDeadlineSeconds: 5 }, topology: { nodes: [ref] } },
@@ -69,5 +83,37 @@ describe('before a statement of the plan is sent', () => {
     boot += 100;
     await expect(send()).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
     expect(sentOfPlan()).toBe(1);
+  });
+
+  it('no more than 16 are on their way to a node, and each is proved when its turn comes', async () => {
+    held = [];
+    const all = Array.from({ length: 20 }, () => send());
+    await expect.poll(() => held?.length).toBe(16);
+    lifted = true;
+    vi.advanceTimersByTime(1_001);
+    const sending = held;
+    held = null;
+    sending.forEach((go) => go());
+    const ended = await Promise.allSettled(all);
+    expect(ended.filter(({ status }) => status === 'fulfilled')).toHaveLength(16);
+    expect(sentOfPlan()).toBe(16);
+  });
+
+  it('whether the fence was lifted is asked after the question, also where somebody asks already', async () => {
+    vi.advanceTimersByTime(2_000);
+    asking = [];
+    const first = send();
+    await expect.poll(() => asking?.length).toBe(1);
+    const second = send();
+    const refused = expect(second).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
+    // The first question was answered by a server on which it was not lifted yet.
+    for (let i = 0; i < 20; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+    const answers = asking;
+    asking = null;
+    answers.forEach((answer) => answer());
+    lifted = true;
+    await first;
+    vi.advanceTimersByTime(2_000);
+    await refused;
   });
 });

@@ -1,10 +1,10 @@
+import { inLanes } from '../../domain/lanes.js';
 import type { ColdHost, KeeperParts, NodeState } from '../../domain/cold.js';
 import { replicaComplaint } from '../../domain/cold-plan.js';
 import { uncoveredParts } from '../../domain/cold-parts.js';
 import { RecoveryError } from '../../domain/errors.js';
 import { tableKey } from '../../domain/names.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../../ports.js';
-import { inLanes } from '../observe-node.js';
 import { pack, unpack } from '../packed.js';
 import * as queries from '../queries.js';
 import { pause, withPatience, type StepContext } from '../runtime.js';
