@@ -1,11 +1,5 @@
 import type { Observation } from '../domain/attempt.js';
-import {
-  NO_PARTS,
-  partsAgree,
-  tableKind,
-  type PartsDigest,
-  type TableDefinition,
-} from '../domain/inventory.js';
+import { NO_PARTS, partsAgree, tableKind, type PartsDigest, type TableDefinition } from '../domain/inventory.js';
 import { RecoveryError } from '../domain/errors.js';
 import { Lanes } from '../domain/lanes.js';
 import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/names.js';
