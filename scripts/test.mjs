@@ -42,7 +42,7 @@ function readReport() {
   }
 }
 
-/** Each failed test and the beginning of its reason: where only the end of the output is kept, they are in it. */
+/** Each failed test and its reason: where only the end of the output is kept, they are in it. */
 function failures(report) {
   const files = report?.testResults ?? [];
   const tests = files.flatMap((file) => file.assertionResults).filter((test) => test.status === 'failed');
@@ -51,7 +51,12 @@ function failures(report) {
     ...tests.map(({ fullName, failureMessages }) => [fullName, failureMessages.join('\n')]),
   ];
   // eslint-disable-next-line no-control-regex -- the colours of a terminal
-  return reasons.map(([name, reason]) => `FAILED ${name}\n${reason.replace(/\x1b\[\d+m/g, '').slice(0, 1_500)}\n`);
+  return reasons.map(([name, reason]) => `FAILED ${name}\n${shorten(reason.replace(/\x1b\[\d+m/g, ''))}\n`);
+}
+
+/** What it says first, and its end: that of a server's log. */
+function shorten(text) {
+  return text.length <= 1_600 ? text : `${text.slice(0, 600)}\n[…]\n${text.slice(-1_000)}`;
 }
 
 /**

@@ -102,7 +102,11 @@ export function decideAttempt(seen: Observation, goal: Goal): Step {
   const step = replicatedTable(seen, seen.clone, goal.fetches);
   const rebuilds = !['done', 'wait', 'drop-peers', 'restore-replica'].includes(step.do);
   return rebuilds && goal.rebuildRefusal !== null
-    ? { do: 'refuse', code: goal.rebuildRefusal, why: NOT_REBUILT[goal.rebuildRefusal] }
+    ? {
+        do: 'refuse',
+        code: goal.rebuildRefusal,
+        why: `${NOT_REBUILT[goal.rebuildRefusal]}; its parts are in _recovery`,
+      }
     : step;
 }
 

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -176,12 +176,14 @@ async function withTimeout<T>(action: () => T | Promise<T>, timeoutMs: number): 
 const LOWEST_PORT = 10_240;
 /**
  * Each worker of vitest takes every so many-th port: that of a server that is down for a restart is free for no other
- * worker, and for few of another run on this machine.
+ * worker, and for few of another run on this machine. Some 700 are left to a worker: a file of tests takes up to 300.
  */
 const MOST_WORKERS = 8;
-const MOST_RUNS = 16;
+const MOST_RUNS = 4;
 const STEP = MOST_WORKERS * MOST_RUNS;
 const OFFSET = (process.ppid % MOST_RUNS) * MOST_WORKERS + (Number(process.env['VITEST_POOL_ID'] ?? 0) % MOST_WORKERS);
+/** Given to something in this process, which may not listen yet, or be down for a restart: never given again. */
+const given = new Set<number>();
 
 /**
  * `count` different free ports of 127.0.0.1, below the range from which the kernel takes the ports of outgoing
@@ -190,17 +192,17 @@ const OFFSET = (process.ppid % MOST_RUNS) * MOST_WORKERS + (Number(process.env['
  */
 export async function freePorts(count: number): Promise<number[]> {
   const limit = firstEphemeralPort();
-  const held: { port: number; server: Server }[] = [];
-  for (let attempts = 0; held.length < count && attempts < 1000; attempts++) {
-    const slice = Math.floor(Math.random() * Math.floor((limit - LOWEST_PORT) / STEP));
-    const port = LOWEST_PORT + slice * STEP + OFFSET;
-    const server = await listen(port).catch(() => undefined);
-    if (server !== undefined) held.push({ port, server });
+  const slices = Math.floor((limit - LOWEST_PORT) / STEP);
+  const first = Math.floor(Math.random() * slices);
+  const ports: number[] = [];
+  for (let n = 0; ports.length < count && n < slices; n++) {
+    const port = LOWEST_PORT + ((first + n) % slices) * STEP + OFFSET;
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await isFree(port)) ports.push(port);
   }
-  // All are held at once, so they differ.
-  await Promise.all(held.map(({ server }) => new Promise((resolve) => server.close(resolve))));
-  if (held.length < count) throw new Error(`no ${count} free ports between ${LOWEST_PORT} and ${limit}`);
-  return held.map(({ port }) => port);
+  if (ports.length < count) throw new Error(`no ${count} free ports between ${LOWEST_PORT} and ${limit}`);
+  return ports;
 }
 
 function firstEphemeralPort(): number {
@@ -210,11 +212,11 @@ function firstEphemeralPort(): number {
   return low > LOWEST_PORT + 1000 ? low : 32_768;
 }
 
-function listen(port: number): Promise<Server> {
-  return new Promise((resolve, reject) => {
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => resolve(server));
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }
 
