@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
+import { MAX_STATEMENTS } from '../../src/activities/unit.js';
 import { DEFAULT_POLICY } from '../../src/domain/policy.js';
 import type { Child } from '../../test/support/processes.js';
 import { startRig, type Rig, type RigOptions } from '../../test/support/recovery-rig.js';
@@ -15,6 +16,7 @@ import { fillEmbedded, type TablesOptions } from './tables.js';
 export interface Arena {
   rig: Rig;
   client: Client;
+  /** Statements that the other side sends at once to a node, as the product does. */
   lanes: number;
   /** Every node with these tables, read-only, and ZooKeeper without anything. */
   reset(tables: TablesOptions): Promise<void>;
@@ -62,7 +64,7 @@ export async function startArena({ policies = {}, ...options }: ArenaOptions): P
   return {
     rig,
     client: new Client({ connection }),
-    lanes: { ...POLICIES, ...policies }.lanesPerNode,
+    lanes: MAX_STATEMENTS,
     reset: async (tables) => {
       const key = JSON.stringify(tables).replace(/\W+/g, '-');
       if (!existsSync(join(options.dir, 'kept', key))) await fill(key, tables);

@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
+import { MAX_STATEMENTS } from '../../src/activities/unit.js';
 import { quote } from '../../src/domain/names.js';
 import { waitFor } from '../../test/support/processes.js';
 import { startServersRig, type ServersRig } from '../../test/support/recovery-rig.js';
@@ -67,7 +68,7 @@ export async function startServersArena({ policies = {}, ...options }: ServersAr
   return {
     rig,
     client: new Client({ connection }),
-    lanes: { ...POLICIES, ...policies }.lanesPerNode,
+    lanes: MAX_STATEMENTS,
     reset: async (tables) => {
       const key = await keyOf(tables);
       await stopAll();

@@ -23,7 +23,7 @@ export function toDigest(row: { parts: string; rows: string; digest: string } | 
 const ROLES: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
 
 /** Statements on their way to a node at once: more would wait for a connection, and what was proved would be old. */
-const MAX_STATEMENTS = 16;
+export const MAX_STATEMENTS = 16;
 const placesOn = perNode(() => new Lanes(MAX_STATEMENTS));
 
 /** One table on one node, with what an attempt needs: observe it, send its planned statements, nothing else. */
@@ -287,24 +287,22 @@ export class Unit {
     if (!path) return null;
     const { keeper } = this.cluster;
     const replicaPath = `${path.tablePath}/replicas/${path.replicaName}`;
-    const replicaPathExists = await keeper.exists(replicaPath);
-    if (!replicaPathExists)
+    const below = await keeper.children(replicaPath);
+    if (below === null)
       return {
-        replicaPathExists,
+        replicaPathExists: false,
         heldByOther: false,
         partsAgree: null,
         parts: null,
         stalePeers: await this.stalePeers(path.tablePath),
       };
-    const [active, parts] = await Promise.all([
-      keeper.exists(`${replicaPath}/is_active`),
-      keeper.children(`${replicaPath}/parts`),
-    ]);
+    const active = below.includes('is_active');
+    const parts = below.includes('parts') ? await keeper.children(`${replicaPath}/parts`) : null;
     const listed = parts ?? [];
     const agree = here ? await this.agreesWith(listed, state.parts(name).names, name) : null;
     const live = here !== null && !here.readonly && !embedded;
     return {
-      replicaPathExists,
+      replicaPathExists: true,
       heldByOther: active && !live,
       partsAgree: agree,
       parts: listed.length,

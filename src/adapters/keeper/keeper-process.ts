@@ -2,6 +2,7 @@
 import { RecoveryError, type ErrorCode } from '../../domain/errors.js';
 import type { StaleKind } from '../../ports.js';
 import { createNativeKeeper, type KeeperOptions } from './native-keeper.js';
+import { Outbox } from './outbox.js';
 
 export interface KeeperCall {
   call: 'exists' | 'children' | 'get' | 'stamp' | 'deleteStale';
@@ -27,10 +28,11 @@ async function answer({ id, call, path, kind = 'replica' }: KeeperRequest): Prom
   }
 }
 
-process.on('message', (request: KeeperRequest) => {
-  void answer(request).then((response) => {
-    if (process.connected) process.send?.(response);
-  });
+const answers = new Outbox<KeeperResponse>((all) => {
+  if (process.connected) process.send?.(all);
+});
+process.on('message', (requests: KeeperRequest[]) => {
+  for (const request of requests) void answer(request).then((response) => answers.add(response));
 });
 process.on('disconnect', () => {
   // Ending the session at once rather than by its timeout; but a hung server must not keep us.

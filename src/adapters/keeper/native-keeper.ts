@@ -151,6 +151,8 @@ class Session {
   readonly #connecting: Promise<string | undefined>;
   #connected: (why: string | undefined) => void = () => undefined;
   readonly #pending = new Set<() => void>();
+  /** Of this turn. */
+  #synced: { sent: unknown; rc: number } | undefined;
 
   constructor(options: KeeperOptions, connectMs: number) {
     // The native client can come to rest when the first connect fails at once: no connection in time, a new client.
@@ -230,12 +232,11 @@ class Session {
       // The client drops the callbacks of an expired session without calling them.
       const onEnd = () => settle({ rc: ZOK, reason: 'the session ended', sessionIsBad: true });
       this.#pending.add(onEnd);
-      // A follower may lag behind, and 'the path is absent' leads to a repair: `sync` goes first on the same connection.
-      let synced: number = ZOK;
+      const sync = this.#sync(client);
       const sent = [
-        client.a_sync('/', (rc: number) => (synced = rc)) as unknown,
+        sync.sent,
         action(client, (rc, value) => {
-          const failed = synced === ZOK ? rc : synced;
+          const failed = sync.rc === ZOK ? rc : sync.rc;
           settle(
             failed === ZOK
               ? { value: value() }
@@ -247,6 +248,19 @@ class Session {
       if (refused !== undefined)
         settle({ rc: Number(refused), reason: 'the client is not connected', sessionIsBad: true });
     });
+  }
+
+  /**
+   * A follower may lag behind, and 'the path is absent' leads to a repair: `sync` goes first on the same connection. Once
+   * for all that is asked in one turn of the event loop.
+   */
+  #sync(client: ZooKeeper): { sent: unknown; rc: number } {
+    if (this.#synced) return this.#synced;
+    const sync: { sent: unknown; rc: number } = { sent: ZOK, rc: ZOK };
+    sync.sent = client.a_sync('/', (rc: number) => (sync.rc = rc)) as unknown;
+    this.#synced = sync;
+    setImmediate(() => (this.#synced = undefined));
+    return sync;
   }
 
   #end(): void {

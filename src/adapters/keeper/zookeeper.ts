@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { RecoveryError } from '../../domain/errors.js';
 import type { Keeper, StaleKind } from '../../ports.js';
 import type { KeeperCall, KeeperRequest, KeeperResponse } from './keeper-process.js';
+import { Outbox } from './outbox.js';
 import { DEADLINE_MS, type ClosableKeeper, type KeeperOptions } from './native-keeper.js';
 
 export type { ClosableKeeper, KeeperOptions };
@@ -54,6 +55,12 @@ class KeeperProcess {
   readonly #child: ChildProcess;
   readonly #deadlineMs: number;
   readonly #waiting = new Map<number, { resolve: (value: Value) => void; reject: (error: RecoveryError) => void }>();
+  readonly #requests = new Outbox<KeeperRequest>((all) => {
+    if (this.ended) return;
+    this.#child.send(all, (error) => {
+      if (error) this.#end();
+    });
+  });
   #lastId = 0;
 
   constructor(options: KeeperOptions) {
@@ -66,7 +73,7 @@ class KeeperProcess {
       // Errors of the native code are printed; what they mean comes as answers.
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
-    this.#child.on('message', (response: KeeperResponse) => this.#settle(response));
+    this.#child.on('message', (responses: KeeperResponse[]) => responses.forEach((each) => this.#settle(each)));
     this.#child.on('error', () => this.#end());
     this.#child.on('exit', () => this.#end());
     this.#keepAlive(false);
@@ -89,9 +96,7 @@ class KeeperProcess {
         };
       this.#waiting.set(id, { resolve: done(resolve), reject: done(reject) });
       this.#keepAlive(true);
-      this.#child.send({ id, ...request } satisfies KeeperRequest, (error) => {
-        if (error) this.#end();
-      });
+      this.#requests.add({ id, ...request });
     });
   }
 
