@@ -70,14 +70,14 @@ export async function bareRestoreReplica(nodes: readonly TestNode[], options: Ba
         await bare.run(sql.createRecoveryDatabase('restore-replica'));
         for (const statement of sql.fence('restore-replica')) await bare.run(statement);
         await inLanes(definitions, lanes, async (definition) => {
+          const clone = cloneName('clone', definition);
           if (clones) {
-            const clone = cloneName('clone', definition);
             await bare.run(sql.cloneTable(definition));
             await bare.run(sql.completeClone('making', definition));
             await bare.rows(`CHECK TABLE ${quoteTable(clone)}`);
           }
           await bare.run(sql.restoreReplica(definition));
-          if (clones) await bare.run(sql.setAside([cloneName('clone', definition).table], 'bare'));
+          if (clones) await bare.run(sql.setAside([{ from: clone.table, to: sql.asideName(clone.table, 'bare') }]));
         });
         for (const statement of sql.lift('restore-replica')) await bare.run(statement);
       } finally {

@@ -2,7 +2,7 @@ import { RecoveryError } from '../domain/errors.js';
 import { methodOf } from '../domain/inventory.js';
 import { quoteTable, tableKey, type TableName } from '../domain/names.js';
 import type { NodeRef } from '../domain/topology.js';
-import { canary, createCanary, dropAside, insertCanary } from '../domain/statements.js';
+import { canary, canaryPath, createCanary, dropAside, insertCanary } from '../domain/statements.js';
 import { ServerError, type ClusterPorts } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { ensureLedger } from './ledger.js';
@@ -29,7 +29,7 @@ export async function proveReplication(
   const nodes = members.map((ref) => ({ ref, node: cluster.node(ref.name) }));
   for (const { ref, node } of nodes) {
     await ensureLedger(node);
-    await node.execute(createCanary(name, `/clickhouse/recovery/${run.recovery}/${shard}/canary`, ref.replica));
+    await node.execute(createCanary(name, canaryPath(run.recovery, shard), ref.replica));
   }
   for (const [index, { node }] of nodes.entries()) await node.execute(insertCanary(name, index));
   const deadline = performance.now() + DEADLINE_SECONDS * 1000;

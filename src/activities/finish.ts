@@ -1,5 +1,5 @@
 import { inLanes } from '../domain/lanes.js';
-import { dropAside, setAside } from '../domain/statements.js';
+import { asideName, dropAside, setAside } from '../domain/statements.js';
 import type { Policy } from '../domain/policy.js';
 import type { ClickHouseNode } from '../ports.js';
 import { methodOf } from '../domain/inventory.js';
@@ -32,7 +32,11 @@ export async function finishNode(
     await node.execute(sql);
   };
   for (let from = 0; from < kept.length; from += RENAMES_AT_ONCE)
-    await send(setAside(kept.slice(from, from + RENAMES_AT_ONCE), run.recovery));
+    await send(
+      setAside(
+        kept.slice(from, from + RENAMES_AT_ONCE).map((name) => ({ from: name, to: asideName(name, run.recovery) })),
+      ),
+    );
   const dropped = names.filter((name) => !isKept(name));
   await inLanes(dropped, policy.lanesPerNode, (name) => send(dropAside(name, method)));
   const done = { kept: kept.length, dropped: dropped.length };

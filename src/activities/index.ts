@@ -156,10 +156,13 @@ export function createActivities(ports: Ports) {
     async proveReplication({ run, shard }: { run: Run; shard: string }): Promise<{ warnings: string[] }> {
       return step(run.cluster, (context) => proveReplication(ports.cluster(run.cluster), run, shard, context));
     },
-    async finishNode({ run, node }: { run: Run; node: NodeRef }) {
-      return step(run.cluster, (context) =>
-        finishNode(ports.cluster(run.cluster).node(node.name), run, ports.cluster(run.cluster).policy, context),
-      );
+    /** `keepAside`: as approved. A workflow of an older worker does not say. */
+    async finishNode({ run, node, keepAside }: { run: Run; node: NodeRef; keepAside?: boolean }) {
+      return step(run.cluster, (context) => {
+        const { policy } = ports.cluster(run.cluster);
+        const approved = { ...policy, keepAside: keepAside ?? policy.keepAside };
+        return finishNode(ports.cluster(run.cluster).node(node.name), run, approved, context);
+      });
     },
     async liftFence({ run, node }: { run: Run; node: NodeRef }): Promise<string> {
       return step(run.cluster, () => liftFence(ports.cluster(run.cluster).node(node.name)));

@@ -51,7 +51,7 @@ export async function planRecovery(
     const absentPaths = new Map(
       [...(await fetchAbsentPaths(cluster, nodes, backups))].map(([key, facts]) => [key, notOwn(facts, own)]),
     );
-    const made = makePlan({ request, nodes, backups, partLists, absentPaths });
+    const made = makePlan({ request, nodes, backups, partLists, absentPaths, keepAside: cluster.policy.keepAside });
     const plan = cluster.leaveOut ? { ...made, leftOut } : made;
     // A server that lost its own session looks for the next every 10 s or so, whatever the time-out.
     const patience = Math.max(sessionTimeoutSeconds, isReconnecting(nodes) ? MIN_RECONNECT_SECONDS : 0);

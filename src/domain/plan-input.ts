@@ -15,6 +15,8 @@ export interface PlanInput {
   partLists: Map<string, Map<string, PartRef[]>>;
   /** Keeper's word on tables that a node lacks, by `partListKey(node, table)`. */
   absentPaths: Map<string, KeeperReplicaFacts>;
+  /** The policy of this name. */
+  keepAside: boolean;
 }
 
 /** Key of `partLists` (shard) and `absentPaths` (node). */

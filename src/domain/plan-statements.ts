@@ -268,6 +268,29 @@ export function fenceOf(node: NodeFacts): string[] {
   ];
 }
 
+/** Placeholders stand for what is not known before: the recovery's id, a safety clone, what an attempt left behind. */
+export function closingOf(node: NodeFacts, items: readonly PlanItem[], { nodes, keepAside }: PlanInput): string[] {
+  const method = methodOf(node.capabilities);
+  const { shard, replica } = node.node;
+  const canary = sql.canary('{recovery}');
+  const hasWork = items.some((item) => item.node.shard === shard && item.action !== 'none');
+  const isProved = !node.embedded && hasWork && nodes.filter((other) => other.node.shard === shard).length > 1;
+  const streaming = node.tables.filter(({ kind }) => kind === 'streaming');
+  return [
+    ...(isProved
+      ? [
+          sql.createCanary(canary, sql.canaryPath('{recovery}', shard), replica),
+          sql.insertCanary(canary, '{n}'),
+          sql.dropAside(canary.table, method),
+        ]
+      : []),
+    keepAside ? sql.setAside([{ from: '{clone}', to: '{aside}' }]) : sql.dropAside('{clone}', method),
+    sql.dropAside('{left behind}', method),
+    ...sql.lift(method),
+    ...streaming.map(({ definition }) => sql.attach(definition)).sort(),
+  ];
+}
+
 export function missingDatabases(node: NodeFacts, items: PlanItem[], input: PlanInput): string[] {
   const needed = new Set(
     items

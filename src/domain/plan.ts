@@ -136,8 +136,12 @@ export interface Plan {
     strategy: string;
     fence: string[];
     databases: string[];
+    /** After validation: the canary, what becomes of `_recovery`, the fence lifted. Plans of older workers have none. */
+    closing?: string[];
   }[];
   items: PlanItem[];
+  /** What becomes of the safety clones in the end: renamed aside, or dropped. Plans of older workers do not say. */
+  keepAside?: boolean;
   /** Objects without data (views, dictionaries, Distributed): created after the tables. */
   keeperState: KeeperStateLine[];
   warnings: string[];

@@ -18,7 +18,7 @@ import { compilePattern, OWN_DATABASES, quoteTable, tableKey, type TableName } f
 import { isChanged, type Plan, type PlanItem } from './plan.js';
 import { groupByShard, scopedKey, type Draft, type PlanInput } from './plan-input.js';
 import { refuseNodes, refusePatterns } from './plan-refusals.js';
-import { fenceOf, missingDatabases } from './plan-statements.js';
+import { closingOf, fenceOf, missingDatabases } from './plan-statements.js';
 import type { RecoveryRequest } from './request.js';
 import { finishShardTable } from './shard-order.js';
 import { judgeMissing, judgePlain, judgeReplicated, type Verdict } from './situation.js';
@@ -69,8 +69,10 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
       strategy: strategyOf(node),
       fence: isChanged(node.node.name, items) ? fenceOf(node) : [],
       databases: missingDatabases(node, items, input),
+      closing: isChanged(node.node.name, items) ? closingOf(node, items, input) : [],
     })),
     items,
+    keepAside: input.keepAside,
     keeperState: keeperState(input, items),
     warnings,
     refusals,

@@ -71,9 +71,10 @@ function statements(plan: Plan): string[] {
   const lines = [
     '',
     '-- In the order of the undisturbed run, repairs after a crash last. {partition} stands for a partition id,',
-    '-- {part} for the name of a part, {operation} for the id of a RESTORE.',
+    '-- {part} for the name of a part, {operation} for the id of a RESTORE; after validation, {clone} for a safety',
+    '-- clone, {aside} for the name it is kept under, {left behind} for what attempts left in _recovery.',
   ];
-  for (const { node, fence, databases } of plan.nodes) {
+  for (const { node, fence, databases, closing = [] } of plan.nodes) {
     const items = plan.items.filter((item) => item.node.name === node.name && item.statements.length > 0);
     // The fence goes up on every node, whether it has work or not.
     if (items.length === 0 && databases.length === 0 && fence.length === 0) continue;
@@ -81,6 +82,7 @@ function statements(plan: Plan): string[] {
     lines.push(...[...fence, ...databases].map(statement));
     for (const item of items)
       lines.push(printable(`-- ${labelOf(item)}`), ...item.statements.map((each) => statement(each.sql)));
+    if (closing.length > 0) lines.push('-- after validation', ...closing.map(statement));
   }
   return lines;
 }

@@ -110,10 +110,10 @@ export function holdClone(name: TableName): string {
   return `RENAME TABLE ${quoteTable(cloneName('making', name))} TO ${quoteTable(cloneName('held', name))}`;
 }
 
-/** Moves what a finished recovery leaves out of the way of the next one. `tables`: names in `_recovery`. */
-export function setAside(tables: string[], recoveryId: string): string {
+/** Moves what a finished recovery leaves out of the way of the next one. Names in `_recovery`. */
+export function setAside(tables: { from: string; to: string }[]): string {
   const own = (table: string) => quoteTable({ database: RECOVERY_DATABASE, table });
-  return `RENAME TABLE ${tables.map((table) => `${own(table)} TO ${own(asideName(table, recoveryId))}`).join(', ')}`;
+  return `RENAME TABLE ${tables.map(({ from, to }) => `${own(from)} TO ${own(to)}`).join(', ')}`;
 }
 
 export function asideName(table: string, recoveryId: string): string {
@@ -227,7 +227,10 @@ export function createCanary(name: TableName, path: string, replica: string): st
   return `CREATE TABLE IF NOT EXISTS ${quoteTable(name)} (n UInt64) ENGINE = ReplicatedMergeTree(${literal(path)}, ${literal(replica)}) ORDER BY n`;
 }
 
-export const insertCanary = (name: TableName, n: number) => `INSERT INTO ${quoteTable(name)} SELECT toUInt64(${n})`;
+export const canaryPath = (recovery: string, shard: string) => `/clickhouse/recovery/${recovery}/${shard}/canary`;
+
+export const insertCanary = (name: TableName, n: number | '{n}') =>
+  `INSERT INTO ${quoteTable(name)} SELECT toUInt64(${n})`;
 
 /** A table that was attached after the fence went up does not know of it: stop its background work again. */
 export function fenceTable(name: TableName, method: Method): string[] {

@@ -144,7 +144,7 @@ function firstOf<T>(lines: readonly T[], more: (left: number) => T): T[] {
 export function summaryOf(plan: Plan, stored: StoredPlan): Plan {
   return {
     ...plan,
-    nodes: plan.nodes.map((node) => ({ ...node, strategy: '', fence: [], databases: [] })),
+    nodes: plan.nodes.map((node) => ({ ...node, strategy: '', fence: [], databases: [], closing: [] })),
     items: [],
     keeperState: firstOf(plan.keeperState, (left) => ({
       ...{ what: 'and more', detail: `${left} lines, in the stored plan`, verdict: 'unrecoverable' },

@@ -413,12 +413,15 @@ class Recovery {
   }
 
   private async closeNode(run: Run, node: NodeRef, succeeded: boolean): Promise<void> {
+    const { keepAside } = this.state.plan ?? {};
     if (succeeded)
-      await this.activities.finishNode({ run, node }).catch((error: unknown) => {
-        this.warnings.push(
-          `node ${node.name}: what is left in _recovery was not set aside: ${problemOf(error).message}`,
-        );
-      });
+      await this.activities
+        .finishNode({ run, node, ...(keepAside === undefined ? {} : { keepAside }) })
+        .catch((error: unknown) => {
+          this.warnings.push(
+            `node ${node.name}: what is left in _recovery was not set aside: ${problemOf(error).message}`,
+          );
+        });
     await this.activities.liftFence
       .executeWithOptions({ summary: `unfence ${node.name}` }, [{ run, node }])
       .catch((error: unknown) => {

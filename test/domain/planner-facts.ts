@@ -139,6 +139,7 @@ export function planOf(nodes: NodeFacts[], change: Partial<PlanInput> = {}) {
     backups: new Map(),
     partLists: new Map(),
     absentPaths: new Map(),
+    keepAside: true,
     ...change,
   });
 }

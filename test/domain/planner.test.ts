@@ -40,6 +40,22 @@ const lists = (byNode: Record<string, PartRef[]>) => ({
 });
 
 describe('what is planned', () => {
+  it('lists what happens after validation, on nodes that are changed', () => {
+    const nodes = ['r1', 'r2'].map((replica) => live(replica, replica, [facts(t, { keeper: GONE })]));
+    const closing = (change: Partial<PlanInput> = {}) => planOf(nodes, change).nodes[1]?.closing;
+    expect(closing()).toEqual([
+      "CREATE TABLE IF NOT EXISTS `_recovery`.`canary {recovery}` (n UInt64) ENGINE = ReplicatedMergeTree('/clickhouse/recovery/{recovery}/01/canary', 'r2') ORDER BY n",
+      'INSERT INTO `_recovery`.`canary {recovery}` SELECT toUInt64({n})',
+      'DROP TABLE IF EXISTS `_recovery`.`canary {recovery}` SYNC',
+      'RENAME TABLE `_recovery`.`{clone}` TO `_recovery`.`{aside}`',
+      'DROP TABLE IF EXISTS `_recovery`.`{left behind}` SYNC',
+      ...closing()!.slice(5),
+    ]);
+    expect(closing()!.slice(5)).toContain('SYSTEM START MERGES');
+    expect(closing({ keepAside: false })).toContain('DROP TABLE IF EXISTS `_recovery`.`{clone}` SYNC');
+    expect(planOf([node('a', '01', 'r1', [facts(t)])]).nodes[0]?.closing).toEqual([]);
+  });
+
   it('claims no manifest, and no age, where one shard has none', () => {
     const nodes = [node('a', '01', 'r1', []), node('b', '02', 'r1', [])];
     const withManifest = contents([saved(t)]);

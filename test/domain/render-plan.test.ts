@@ -37,7 +37,7 @@ function plan(change: Partial<Plan> = {}): Plan {
     hash: 'f'.repeat(64),
     backup: { repository: 'nightly', name: 'monday', takenAt: '2026-11-23T00:00:00Z', evidence: 'manifest' },
     nodes: [
-      { node, ...onNode, fence: ['SYSTEM STOP MERGES'], databases: ['CREATE DATABASE IF NOT EXISTS `shop`'] },
+      { node, ...onNode, fence: ['SYSTEM STOP MERGES'], databases: ['CREATE DATABASE IF NOT EXISTS `shop`'], closing: ['SYSTEM START MERGES'] },
       { node: bystander, ...onNode, fence: ['SYSTEM STOP FETCHES'] },
     ],
     items: [item()],
@@ -74,6 +74,7 @@ describe('planToText', () => {
       ].join('\n'),
     );
     expect(text).toContain('-- node b (02/r1)\nSYSTEM STOP FETCHES;');
+    expect(text).toContain('-- after validation\nSYSTEM START MERGES;');
     expect(planToText(plan(), { sql: false })).not.toContain('SYSTEM');
   });
 

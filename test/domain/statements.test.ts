@@ -69,7 +69,7 @@ const BUILDERS: [name: string, build: (name: TableName) => string][] = [
   ['dropClone', (name) => sql.dropClone('making', name)],
   ['completeClone', (name) => sql.completeClone('making', name)],
   ['holdClone', (name) => sql.holdClone(name)],
-  ['setAside', (name) => sql.setAside([name.table], 'recovery')],
+  ['setAside', (name) => sql.setAside([{ from: name.table, to: sql.asideName(name.table, 'recovery') }])],
   ['dropAside', (name) => sql.dropAside(name.table, 'restore-replica')],
   ['createPlain', (name) => sql.createPlain(definition(name), true)],
   ['createReplicated', (name) => sql.createReplicated(definition(name))],

@@ -153,6 +153,28 @@ describeOn('embedded', 'what a recovery meets', {}, () => {
     await expectOrdersAsBefore(report);
   });
 
+  it('nothing is changed but by what the approved plan lists, safety clones at the end among it', async () => {
+    const at = await loseKeeperBehindProxy({ approval: 'required', keepAside: false });
+    await scene.rig.startWorker();
+    const shown = await scene.rig.cli('plan', '--cluster', CLUSTER, '--tables', 'shop.orders', '--json');
+    const plan = JSON.parse(shown.stdout) as Plan;
+    const { stdout } = await scene.rig.cli(...SPEC, '--approve', plan.hash);
+    await expectOrdersAsBefore(await reportOf((JSON.parse(stdout) as { id: string }).id));
+    const listed = [
+      ...plan.nodes.flatMap(({ fence, databases, closing = [] }) => [...fence, ...databases, ...closing]),
+      ...plan.items.flatMap((item) => item.statements.map(({ sql }) => sql)),
+    ].map((sql) => new RegExp(`^${sql.replace(/[.*+?^$()[\]\\|]/g, '\\$&').replace(/\{[^}]*\}/g, '.+')}$`, 's'));
+    // What it writes down for itself, and background work that it stops once more.
+    const isOwn = (sql: string) => /^(CREATE|INSERT)[^(]* `?_recovery`?(\.`?ledger`?)?( |$)|^SYSTEM STOP /.test(sql);
+    const changes = at.statements
+      .map((sql) => sql.replace(/^\/\*.*?\*\/ /, ''))
+      .filter((sql) => !/^(SELECT|EXPLAIN|CHECK)/.test(sql) && !isOwn(sql));
+    expect(changes.filter((sql) => !listed.some((pattern) => pattern.test(sql)))).toEqual([]);
+    expect(changes.filter((sql) => sql.startsWith('DROP'))).toEqual([
+      'DROP TABLE IF EXISTS `_recovery`.`clone shop.orders` SYNC',
+    ]);
+  });
+
   it('credentials are revoked in the middle: a person is asked, and it goes on once they are back', async () => {
     const at = await loseKeeperBehindProxy({ approval: 'required' });
     const restores = (sql: string) => ofOurs(sql) && sql.includes('SYSTEM RESTORE REPLICA');

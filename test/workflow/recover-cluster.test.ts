@@ -964,6 +964,22 @@ describe.each([
       expect(saved).toEqual([report]);
     });
 
+    it('sets aside or drops safety clones as the approved plan says, whatever the configuration says by then', async () => {
+      const given: unknown[] = [];
+      for (const keepAside of [true, false])
+        await runToEnd({
+          plans: [planOf([table('a')], { keepAside })],
+          policy: { keepAside: !keepAside },
+          activities: {
+            finishNode: async (input) => {
+              given.push(input.keepAside);
+              return { kept: 0, dropped: 0 };
+            },
+          },
+        });
+      expect(given).toEqual([true, false]);
+    });
+
     it('lifts the fence also where what is left in _recovery cannot be set aside', async () => {
       const { report, calls } = await runToEnd({
         plans: oneTable(),
