@@ -37,7 +37,13 @@ function plan(change: Partial<Plan> = {}): Plan {
     hash: 'f'.repeat(64),
     backup: { repository: 'nightly', name: 'monday', takenAt: '2026-11-23T00:00:00Z', evidence: 'manifest' },
     nodes: [
-      { node, ...onNode, fence: ['SYSTEM STOP MERGES'], databases: ['CREATE DATABASE IF NOT EXISTS `shop`'], closing: ['SYSTEM START MERGES'] },
+      {
+        node,
+        ...onNode,
+        fence: ['SYSTEM STOP MERGES'],
+        databases: ['CREATE DATABASE IF NOT EXISTS `shop`'],
+        closing: ['SYSTEM START MERGES'],
+      },
       { node: bystander, ...onNode, fence: ['SYSTEM STOP FETCHES'] },
     ],
     items: [item()],
