@@ -6,7 +6,6 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
-import { MAX_STATEMENTS } from '../../src/activities/unit.js';
 import { quote } from '../../src/domain/names.js';
 import { waitFor } from '../../test/support/processes.js';
 import { startServersRig, type ServersRig } from '../../test/support/recovery-rig.js';
@@ -68,7 +67,7 @@ export async function startServersArena({ policies = {}, ...options }: ServersAr
   return {
     rig,
     client: new Client({ connection }),
-    lanes: MAX_STATEMENTS,
+    lanes: { ...POLICIES, ...policies }.lanesPerNode,
     reset: async (tables) => {
       const key = await keyOf(tables);
       await stopAll();
