@@ -6,12 +6,16 @@ import { inTurns, runOther, runProduct, type Cost, type ProductRun } from '../su
 import { expectedOf, mustHold } from '../support/tables.js';
 import type { Bench, Case } from './case.js';
 
+const FEW = 50;
 const HEAVY = 1_000;
 export const deadlineOf = (tables: number) => 120 + tables * 0.3;
 export const perTable = (value: number, tables: number) => Number((value / tables).toFixed(3));
 
-/** At few tables what a run costs beside them counts, at many what each costs. */
-const timeTarget = (tables: number): Target => (tables < HEAVY ? { atMostMore: 3 } : { atMostTimes: 1.1 });
+/** At few tables what a run costs beside them counts, at many what each costs. Between them, both do: no target. */
+function timeTarget(tables: number): Target | null {
+  if (tables >= HEAVY) return { atMostTimes: 1.1 };
+  return tables < FEW ? { atMostMore: 3 } : null;
+}
 
 export const plural = (count: number, what: string) => `${number(count)} ${what}${count === 1 ? '' : 's'}`;
 
