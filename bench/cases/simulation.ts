@@ -9,6 +9,7 @@ import type { Report } from '../../src/domain/report.js';
 import type { NodeRef } from '../../src/domain/topology.js';
 import { startBench } from '../../test/workflow/bench.js';
 import { fakes, planOf, table } from '../../test/workflow/fakes.js';
+import { largePlan } from '../../test/workflow/large.js';
 import { judged, number, type Results } from '../model.js';
 import { perTableFigures } from '../scale.js';
 import { attempt, type Best } from '../support/sides.js';
@@ -17,12 +18,14 @@ import type { Bench, Case } from './case.js';
 
 const SHARDS = 100;
 const REPLICAS = 3;
-/** Of each shard. */
-const TABLES = 5;
+/** Of each shard: several batches, so that a shard's two lanes have work and its passes are seen. */
+const TABLES = 200;
 /** What a worker of the product takes at once. */
 const SLOTS = 100;
-/** Where nothing was measured yet. Of one table, in milliseconds. */
+/** Where nothing was measured yet, in milliseconds. */
 const DEFAULT_MS = 20;
+/** Measured on one replica a shard; here a batch has its tables on all of them. */
+const BATCHES = ['restoreBatch', 'validateBatch'];
 
 function topology(): NodeRef[] {
   return Array.from({ length: SHARDS * REPLICAS }, (_, i) => {
@@ -30,12 +33,6 @@ function topology(): NodeRef[] {
     const replica = `r${(i % REPLICAS) + 1}`;
     return { name: `s${shard}${replica}`, shard, replica };
   });
-}
-
-/** How many tables an activity is given, wherever they stand in its input. */
-function sizeOf(input: unknown): number {
-  const items = (input as { items?: unknown[] } | undefined)?.items;
-  return Array.isArray(items) ? Math.max(1, items.length) : 1;
 }
 
 interface Run {
@@ -56,19 +53,18 @@ async function simulate(tables: number, results: Results): Promise<Run> {
       }),
     ),
   );
-  const fake = fakes({ plans: [planOf(items, { backup: null })], nodes });
+  const large = largePlan(planOf(items, { backup: null }));
+  const fake = fakes({ plans: [large.summary], nodes, activities: large.activities });
   const measured = perTableFigures(results);
   let busyMs = 0;
   const slow = Object.fromEntries(
     Object.entries(fake.activities).map(([name, activity]) => [
       name,
-      async (input: never) => {
-        const eachMs = measured?.latencies[name] ?? DEFAULT_MS;
-        // What is measured of validateTables is of a whole batch.
-        const ms = name === 'validateTables' ? eachMs : eachMs * sizeOf(input);
+      async (...input: never[]) => {
+        const ms = (measured?.latencies[name] ?? DEFAULT_MS) * (BATCHES.includes(name) ? REPLICAS : 1);
         busyMs += ms;
         await delay(ms);
-        return (activity as (input: never) => Promise<unknown>)(input);
+        return (activity as (...input: never[]) => Promise<unknown>)(...input);
       },
     ]),
   ) as unknown as typeof fake.activities;
