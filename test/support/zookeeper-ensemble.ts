@@ -161,6 +161,9 @@ function ensembleOf(servers: Server[]): Ensemble {
     leader: () => waitForLeader(servers, answering),
     waitUntilServing: async () => {
       await Promise.all(answering().map(waitUntilServing));
+      // One that was paused says for a moment that it leads, and is not to be stopped while it takes the other's data.
+      await waitForLeader(servers, answering);
+      await Promise.all(answering().map(waitUntilServing));
     },
     startServer: async (index) => {
       const server = at(index);
