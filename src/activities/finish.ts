@@ -19,12 +19,14 @@ const RENAMES_AT_ONCE = 100;
 export async function finishNode(
   node: ClickHouseNode,
   run: { recovery: string; plan: string },
-  policy: Policy,
+  policy: Pick<Policy, 'keepAside' | 'lanesPerNode'>,
   context: Pick<StepContext, 'assertFresh'>,
+  /** As approved. A workflow of an older worker does not say. */
+  keepAside = policy.keepAside,
 ): Promise<{ kept: number; dropped: number }> {
   const method = methodOf(await capabilitiesOf(node));
   const names = (await node.query<{ name: string }>(queries.RECOVERY_TABLES)).map(({ name }) => name);
-  const isKept = (name: string) => policy.keepAside && (name.startsWith('clone ') || name.startsWith('held '));
+  const isKept = (name: string) => keepAside && (name.startsWith('clone ') || name.startsWith('held '));
   const kept = names.filter(isKept);
   // Once we are given up, these names may be the next recovery's.
   const send = async (sql: string) => {

@@ -156,12 +156,10 @@ export function createActivities(ports: Ports) {
     async proveReplication({ run, shard }: { run: Run; shard: string }): Promise<{ warnings: string[] }> {
       return step(run.cluster, (context) => proveReplication(ports.cluster(run.cluster), run, shard, context));
     },
-    /** `keepAside`: as approved. A workflow of an older worker does not say. */
     async finishNode({ run, node, keepAside }: { run: Run; node: NodeRef; keepAside?: boolean }) {
       return step(run.cluster, (context) => {
-        const { policy } = ports.cluster(run.cluster);
-        const approved = { ...policy, keepAside: keepAside ?? policy.keepAside };
-        return finishNode(ports.cluster(run.cluster).node(node.name), run, approved, context);
+        const cluster = ports.cluster(run.cluster);
+        return finishNode(cluster.node(node.name), run, cluster.policy, context, keepAside);
       });
     },
     async liftFence({ run, node }: { run: Run; node: NodeRef }): Promise<string> {

@@ -29,6 +29,16 @@ describe('what a finished recovery leaves', () => {
     expect(sent[1]).toMatch(/^DROP TABLE .*making db\.c/);
   });
 
+  it.each([true, false])(
+    'is kept or dropped as approved, not as configured by now (approved: keepAside %s)',
+    async (approved) => {
+      const { node, sent } = nodeWith(['clone db.a']);
+      const policy = { ...DEFAULT_POLICY, keepAside: !approved };
+      await finishNode(node, run, policy, { assertFresh: () => undefined }, approved);
+      expect(sent.map((sql) => sql.split(' ')[0])).toEqual([approved ? 'RENAME' : 'DROP']);
+    },
+  );
+
   it.each([true, false])('is touched by nobody who was given up (keepAside %s)', async (keepAside) => {
     const { node, sent } = nodeWith(tables);
     let left = 1;
