@@ -27,8 +27,11 @@ export async function advance(
   const taken = new Map<string, number>();
   let lastError: ServerError | null = null;
   const patience = new Patience(unit, goal, context);
+  // Once none runs of whoever had the table before us, only ours can, of which each was answered.
+  let isAlone = false;
   for (let steps = 0; ;) {
-    const seen = await unit.observe(embedded);
+    const seen = await unit.observe(embedded, isAlone);
+    isAlone = seen.running === null;
     if (until === 'clone' && seen.clone && !seen.running) return seen;
     const step = decideAttempt(seen, goal);
     context.progress({ table: tableKey(unit.name), step: step.do, rows: seen.table.parts.rows });
@@ -59,6 +62,7 @@ export async function advance(
       // The server's answer is not believed either way: look again. Only a repeat without any change is an error.
       if (!(error instanceof ServerError)) throw error;
       lastError = error;
+      isAlone = false;
       await pause(POLL_MS, context.signal);
     }
   }

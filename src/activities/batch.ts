@@ -254,8 +254,7 @@ export class Batch {
       restoreReplica(ports, cluster, checked, embedded, context),
     );
     if (!restored) return this.finish(item, {});
-    const { rows, parts, detachedLeft } = restored;
-    this.finish(item, { state: 'validate', rowsFound: rows, partsFound: parts, detachedLeft });
+    this.finish(item, { state: 'validate', rowsFound: restored.rows, partsFound: restored.parts });
   }
 
   private async validateUnit(given: PlanItem): Promise<void> {

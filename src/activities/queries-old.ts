@@ -27,6 +27,7 @@ export const UNIT_STATE = [
   `SELECT 'parts' AS kind, database, table, [toString(countIf(rows > 0)), toString(sum(rows)), toString(sumIf(cityHash64(rows, bytes_on_disk), rows > 0)), toString(sumIf(max_block_number - min_block_number + 1, rows > 0)), ${UNIT_NAMES}] AS facts FROM system.parts WHERE active AND ${OF_TABLES} GROUP BY database, table`,
   UNIT_REPLICA,
 ].join('\nUNION ALL ');
+export const UNIT_DETACHED_PARTS = `SELECT '' AS database, '' AS table, '0' AS parts ${NOTHING}`;
 export const UNIT_DETACHED_TABLE = `SELECT '' AS uuid ${NOTHING}`;
 
 const FROM = '(database = {fromDatabase:String} AND table = {fromTable:String})';

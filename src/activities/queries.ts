@@ -40,11 +40,12 @@ const PART_LIST = `SELECT name, partition_id AS partitionId, min_block_number AS
 const UNIT_STATE = [
   `SELECT 'table' AS kind, database, name AS table, [engine, toString(uuid)] AS facts FROM system.tables WHERE ${OF_NAMES}`,
   `SELECT 'parts' AS kind, database, table, [toString(countIf(rows > 0)), toString(sum(rows)), toString(sumIf(cityHash64(hash_of_all_files, rows), rows > 0)), toString(sumIf(max_block_number - min_block_number + 1, rows > 0)), ${UNIT_NAMES}] AS facts FROM system.parts WHERE active AND ${OF_TABLES} GROUP BY database, table`,
-  `SELECT 'detached' AS kind, database, table, [toString(count())] AS facts FROM system.detached_parts WHERE ${OF_TABLES} GROUP BY database, table`,
   UNIT_REPLICA,
 ].join('\nUNION ALL ');
 /** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
 export const REPLICATION = `SELECT queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+/** It lists folders, so only of tables that are finished. */
+const UNIT_DETACHED_PARTS = `SELECT database, table, toString(count()) AS parts FROM system.detached_parts WHERE ${OF_TABLES} GROUP BY database, table`;
 const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
 /** Tags of units are of one length; who waits for an answer looks for its own. */
 export const RUNNING = `SELECT '' AS database, substring(query, 1, ${TAG_LENGTH}) AS table, max(elapsed) AS seconds FROM system.processes WHERE startsWith(query, '/* ch-recover ') AND has({databases:Array(String)}, '') AND has({tables:Array(String)}, table) GROUP BY table`;
@@ -88,6 +89,7 @@ const MODERN = {
   DETACHED_PARTS,
   PART_LIST,
   UNIT_STATE,
+  UNIT_DETACHED_PARTS,
   UNIT_DETACHED_TABLE,
   DIFFERING_PARTITIONS,
   FENCE_QUIET,

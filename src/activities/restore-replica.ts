@@ -11,7 +11,6 @@ import { goalOf } from './verify-parts.js';
 export interface RestoredReplica {
   rows: number;
   parts: number;
-  detachedLeft: number;
 }
 
 /** Brings one table on one replica from its verified clone to registered in ZooKeeper with exactly the clone's parts. */
@@ -32,7 +31,7 @@ export async function restoreReplica(
     await caughtUp(unit, ports.cluster(cluster).policy.statementDeadlineSeconds, context);
   // Whoever comes next fetches from here.
   if (!embedded && item.method !== 'conversion') await unit.openReplication();
-  return { rows, parts, detachedLeft: seen.detachedParts };
+  return { rows, parts };
 }
 
 const POLL_MS = 200;
@@ -82,7 +81,7 @@ async function recreate(unit: Unit, embedded: boolean, context: StepContext): Pr
         objects: [tableKey(unit.name)],
       });
     if (seen.table.state === 'replicated' && seen.keeper?.replicaPathExists && !seen.table.readonly)
-      return { rows: seen.table.parts.rows, parts: seen.table.parts.parts, detachedLeft: seen.detachedParts };
+      return { rows: seen.table.parts.rows, parts: seen.table.parts.parts };
     if (tries > 60)
       throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)} does not become writable`, {
         objects: [tableKey(unit.name)],

@@ -4,7 +4,7 @@ import { NO_NAMES, type NameHash } from './name-hash.js';
 
 /** A row of UNIT_STATE: which facts, in which order, depends on the kind. Numbers are text. */
 export interface StateRow extends TableName {
-  kind: 'table' | 'parts' | 'detached' | 'replica';
+  kind: 'table' | 'parts' | 'replica';
   facts: string[];
 }
 
@@ -59,10 +59,6 @@ export class UnitState {
       blocks: Number(blocks),
       names: { names, hash },
     };
-  }
-
-  detached(name: TableName): number {
-    return Number(this.facts('detached', name)?.[0] ?? 0);
   }
 
   /** Null: it is not replicated. */

@@ -202,9 +202,10 @@ export class Unit {
     return row ? { seconds: Number(row.seconds) } : null;
   }
 
-  async observe(embedded: boolean): Promise<Seen> {
+  /** `isAlone`: that none of our statements runs is known, or does not matter. */
+  async observe(embedded: boolean, isAlone = false): Promise<Seen> {
     // First: what a statement that still runs has done by now is not what it leaves.
-    const running = await this.running();
+    const running = isAlone ? null : await this.running();
     const found = await this.look();
     const digests = this.digestsOf(found);
     const state = await this.tableState(found.table(this.name));
@@ -235,9 +236,14 @@ export class Unit {
       },
       blocks: digests.blocks,
       embedded,
-      detachedParts: found.detached(this.name),
       keeperParts: keeper?.parts ?? null,
     };
+  }
+
+  async detachedParts(): Promise<number> {
+    const sql = (await this.reads()).UNIT_DETACHED_PARTS;
+    const [found] = await lookAt<TableName & { parts: string }>(this.node, sql, [this.name], LIGHT);
+    return Number(found?.parts ?? 0);
   }
 
   /** How the live replica stands, the new one before the old one. Asks ZooKeeper by way of the server. */
@@ -352,4 +358,4 @@ interface Replica extends KeeperPath {
   queue: number;
 }
 
-export type Seen = Observation & { detachedParts: number; keeperParts: number | null };
+export type Seen = Observation & { keeperParts: number | null };

@@ -35,7 +35,7 @@ export async function validateTable(
   const replication = live
     ? await drained(unit, ports.cluster(cluster).policy.statementDeadlineSeconds, context)
     : null;
-  const seen = await unit.observe(embedded);
+  const seen = await unit.observe(embedded, true);
   const readonly = seen.next?.readonly ?? seen.table.readonly;
   // A later replica has what the first one has, whatever it held itself.
   const expected = item.expected ?? (item.fetches === null ? seen.clone : null);
@@ -45,7 +45,7 @@ export async function validateTable(
     rowsFound: found.rows,
     partsExpected: expected?.parts ?? null,
     partsFound: found.parts,
-    detachedLeft: seen.detachedParts,
+    detachedLeft: await unit.detachedParts(),
     activation: !item.replicated
       ? 'not applicable'
       : embedded

@@ -3,7 +3,7 @@ import { parseReplicatedEngine } from './ddl.js';
 import { methodOf, tableKind, type Method, type NodeFacts, type TableDefinition } from './inventory.js';
 import type { BackupContents } from './manifest.js';
 import { cloneName, quote, quoteTable, type TableName } from './names.js';
-import type { PlanItem, PlannedStatement, RebuildRefusal, StepName } from './plan.js';
+import { isChanged, type PlanItem, type PlannedStatement, type RebuildRefusal, type StepName } from './plan.js';
 import type { PlanInput } from './plan-input.js';
 import * as sql from './statements.js';
 import { tableIn } from './table-index.js';
@@ -268,14 +268,21 @@ export function fenceOf(node: NodeFacts): string[] {
   ];
 }
 
-/** Placeholders stand for what is not known before: the recovery's id, a safety clone, what an attempt left behind. */
-export function closingOf(node: NodeFacts, items: readonly PlanItem[], { nodes, keepAside }: PlanInput): string[] {
+/**
+ * What is sent after validation. Placeholders stand for what is not known before: the recovery's id, a safety clone, what
+ * an attempt left behind. Also of nodes that need no work themselves: they take part in the proof that their shard
+ * replicates, and an earlier recovery may have left something there.
+ */
+export function closingOf(node: NodeFacts, items: PlanItem[], { nodes, keepAside }: PlanInput): string[] {
   const method = methodOf(node.capabilities);
   const { shard, replica } = node.node;
   const canary = sql.canary('{recovery}');
-  const hasWork = items.some((item) => item.node.shard === shard && item.action !== 'none');
+  const work = items.filter((item) => item.action !== 'none');
+  if (work.length === 0) return [];
+  const hasWork = work.some((item) => item.node.shard === shard);
   const isProved = !node.embedded && hasWork && nodes.filter((other) => other.node.shard === shard).length > 1;
   const streaming = node.tables.filter(({ kind }) => kind === 'streaming');
+  const isFenced = isChanged(node.node.name, items);
   return [
     ...(isProved
       ? [
@@ -286,8 +293,7 @@ export function closingOf(node: NodeFacts, items: readonly PlanItem[], { nodes, 
       : []),
     keepAside ? sql.setAside([{ from: '{clone}', to: '{aside}' }]) : sql.dropAside('{clone}', method),
     sql.dropAside('{left behind}', method),
-    ...sql.lift(method),
-    ...streaming.map(({ definition }) => sql.attach(definition)).sort(),
+    ...(isFenced ? [...sql.lift(method), ...streaming.map(({ definition }) => sql.attach(definition)).sort()] : []),
   ];
 }
 

@@ -69,7 +69,7 @@ export function makePlan(input: PlanInput): Omit<Plan, 'hash'> {
       strategy: strategyOf(node),
       fence: isChanged(node.node.name, items) ? fenceOf(node) : [],
       databases: missingDatabases(node, items, input),
-      closing: isChanged(node.node.name, items) ? closingOf(node, items, input) : [],
+      closing: closingOf(node, items, input),
     })),
     items,
     keepAside: input.keepAside,

@@ -204,8 +204,27 @@ class Recovery {
     }
   }
 
-  /** Inspects until a plan is approved that is still the plan once the lock is ours. Null: nothing is to be executed. */
+  /** Null: nothing is to be executed. */
   private async approvedPlan(): Promise<Plan | null> {
+    // Runs that were begun by an older worker made it before the lock as well.
+    return this.isDecided() && patched('one-plan-where-nobody-is-asked')
+      ? this.planUnderLock()
+      : this.planThatIsAsked();
+  }
+
+  /** Nobody has to see the plan first: it is made once. */
+  private async planUnderLock(): Promise<Plan | null> {
+    this.state.setPhase('waiting-for-lock');
+    if (!(await this.lock())) return null;
+    this.state.setPhase('inspecting');
+    const plan = await this.inspect();
+    if (this.problem || nothingToDo(plan) || !hasWork(plan)) return null;
+    await this.approve(plan);
+    return plan;
+  }
+
+  /** Inspects until a plan is approved that is still the plan once the lock is ours. */
+  private async planThatIsAsked(): Promise<Plan | null> {
     for (;;) {
       this.state.setPhase('inspecting');
       const plan = await this.inspect();
@@ -217,6 +236,7 @@ class Recovery {
       if (!release) return null;
       const again = await this.inspect();
       if (this.problem) return null;
+      // Of a run that an older worker began.
       const anyPlan = this.isAutomatic() && this.request.approve === undefined;
       if (again.hash === plan.hash || anyPlan) return again;
       this.approvedBy = '';
@@ -231,6 +251,10 @@ class Recovery {
     this.state.plan = plan;
     this.problem = plan.refusals[0] ?? null;
     return plan;
+  }
+
+  private isDecided(): boolean {
+    return this.isAutomatic() || this.request.approve !== undefined;
   }
 
   private isAutomatic(): boolean {

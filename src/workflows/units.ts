@@ -105,12 +105,7 @@ async function runUnit({ run, plan, state, activities, copies }: Execution, item
     await enter('restore-replica');
     const restored = await activities.restoreTableReplica.executeWithOptions({ summary: label }, [input]);
     state.touch('restore-replica');
-    state.setResult(item, {
-      state: 'validate',
-      rowsFound: restored.rows,
-      partsFound: restored.parts,
-      detachedLeft: restored.detachedLeft,
-    });
+    state.setResult(item, { state: 'validate', rowsFound: restored.rows, partsFound: restored.parts });
   } catch (error) {
     noticeCancellation(state, error);
     if (current) state.fail(current, item);

@@ -40,7 +40,18 @@ const lists = (byNode: Record<string, PartRef[]>) => ({
 });
 
 describe('what is planned', () => {
-  it('lists what happens after validation, on nodes that are changed', () => {
+  it('lists what happens after validation, and on a node without work of its own what concerns it', () => {
+    const plan = planOf([live('r1', 'r1', [facts(t, ACTIVE)]), live('r2', 'r2', [])]);
+    expect(brief(plan.items)[0]).toBe('r1 db.t: healthy → none first');
+    const beside = plan.nodes[0];
+    expect(beside?.fence).toEqual([]);
+    expect(beside?.closing).toContain('INSERT INTO `_recovery`.`canary {recovery}` SELECT toUInt64({n})');
+    expect(beside?.closing).toContain('DROP TABLE IF EXISTS `_recovery`.`{left behind}` SYNC');
+    expect(beside?.closing).not.toContain('SYSTEM START MERGES');
+    expect(planOf([node('a', '01', 'r1', [facts(t)])]).nodes[0]?.closing).toEqual([]);
+  });
+
+  it('lists what happens after validation on nodes that are changed', () => {
     const nodes = ['r1', 'r2'].map((replica) => live(replica, replica, [facts(t, { keeper: GONE })]));
     const closing = (change: Partial<PlanInput> = {}) => planOf(nodes, change).nodes[1]?.closing;
     expect(closing()).toEqual([
@@ -53,7 +64,6 @@ describe('what is planned', () => {
     ]);
     expect(closing()!.slice(5)).toContain('SYSTEM START MERGES');
     expect(closing({ keepAside: false })).toContain('DROP TABLE IF EXISTS `_recovery`.`{clone}` SYNC');
-    expect(planOf([node('a', '01', 'r1', [facts(t)])]).nodes[0]?.closing).toEqual([]);
   });
 
   it('claims no manifest, and no age, where one shard has none', () => {

@@ -44,7 +44,7 @@ function plan(change: Partial<Plan> = {}): Plan {
         databases: ['CREATE DATABASE IF NOT EXISTS `shop`'],
         closing: ['SYSTEM START MERGES'],
       },
-      { node: bystander, ...onNode, fence: ['SYSTEM STOP FETCHES'] },
+      { node: bystander, ...onNode, fence: [], closing: ['INSERT INTO `_recovery`.`canary`'] },
     ],
     items: [item()],
     keeperState: [{ what: 'KeeperMap tables', detail: '2 of them', verdict: 'unrecoverable' }],
@@ -68,7 +68,7 @@ describe('planToText', () => {
     expect(text).toContain('in ZooKeeper too: KeeperMap tables: unrecoverable — 2 of them');
   });
 
-  it('groups the exact SQL by node and table, with the fence of nodes that have no work', () => {
+  it('groups the exact SQL by node and table, with what concerns nodes that have no work', () => {
     const text = planToText(plan());
     expect(text).toContain(
       [
@@ -79,7 +79,7 @@ describe('planToText', () => {
         'SYSTEM RESTORE REPLICA `shop`.`orders`;',
       ].join('\n'),
     );
-    expect(text).toContain('-- node b (02/r1)\nSYSTEM STOP FETCHES;');
+    expect(text).toContain('-- node b (02/r1)\n-- after validation\nINSERT INTO `_recovery`.`canary`;');
     expect(text).toContain('-- after validation\nSYSTEM START MERGES;');
     expect(planToText(plan(), { sql: false })).not.toContain('SYSTEM');
   });

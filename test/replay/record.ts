@@ -267,6 +267,7 @@ const scenarios: Record<string, () => Scenario> = {
   cancel: () => stopped('cancel'),
   conversion,
   'nodes-side-by-side': conversion,
+  'one-plan': success,
   large,
   'large-shard': () => largeShard('01'),
   'large-shard-beside': () => largeShard('02'),

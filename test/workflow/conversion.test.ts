@@ -102,7 +102,7 @@ describe.each([
         activities: {
           restoreTableReplica: async ({ item }) => {
             if (item.table === 'a' && item.node.name === 'n2') throw failure('NO_PROGRESS');
-            return { rows: 10, parts: 2, detachedLeft: 0 };
+            return { rows: 10, parts: 2 };
           },
         },
       },

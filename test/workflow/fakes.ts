@@ -203,7 +203,6 @@ export function fakes(options: FakesOptions): Fakes {
     restoreTableReplica: recorded('restoreTableReplica', onTable, async () => ({
       rows: 10,
       parts: 2,
-      detachedLeft: 0,
     })),
     createObjects: recorded(
       'createObjects',
