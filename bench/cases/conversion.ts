@@ -1,7 +1,7 @@
 /** Live servers without SYSTEM RESTORE REPLICA lose ZooKeeper: the conversion, against a bare script and a runbook. */
 import type { BackupServer } from '../../test/support/clickhouse-backup.js';
 import { startBackupServers } from '../../test/support/live-backups.js';
-import { judged, type Row, type Target } from '../model.js';
+import { judged, number, type Row, type Target } from '../model.js';
 import { bareConversion } from '../support/bare-conversion.js';
 import { restoreBackups, takeBackups } from '../support/clickhouse-backup-side.js';
 import { startServersArena } from '../support/servers-arena.js';
@@ -11,6 +11,9 @@ import type { Case } from './case.js';
 import { figuresOf, otherFigures, plural } from './restore-replica.js';
 
 const SHARDS = 2;
+const RUNBOOK = 'one table after the other';
+/** 18.16 looks at a new table's queue after 10 s, so that 500 tables one after the other take an hour and a half. */
+const RUNBOOK_SECONDS = 600;
 
 export const conversion: Case = {
   name: 'conversion',
@@ -34,9 +37,11 @@ export const conversion: Case = {
     const side = async <T>(work: () => Promise<T>) => {
       await arena.reset(each);
       const result = await work();
+      // Also where the runbook was given up: what it did not begin is where it was.
       await mustHold(nodes, expectedOf(each));
       return result;
     };
+    let left = 0;
     const ours: Best<ProductRun> = { best: null };
     const bare: Best<Cost> = { best: null };
     const runbook: Best<Cost> = { best: null };
@@ -44,8 +49,21 @@ export const conversion: Case = {
     try {
       for (let round = 0; round < bench.rounds; round++) {
         await attempt(ours, () => side(() => runProduct(arena, { deadlineSeconds: 120 + all * 0.5 })), bench.say);
-        await attempt(bare, () => side(() => runOther(arena, () => bareConversion(nodes, arena.lanes))), bench.say);
-        await attempt(runbook, () => side(() => runOther(arena, () => bareConversion(nodes, null))), bench.say);
+        await attempt(
+          bare,
+          () => side(() => runOther(arena, async () => void (await bareConversion(nodes, { lanes: arena.lanes })))),
+          bench.say,
+        );
+        await attempt(
+          runbook,
+          () =>
+            side(() =>
+              runOther(arena, async () => {
+                left = await bareConversion(nodes, { lanes: null, giveUpAfterSeconds: RUNBOOK_SECONDS });
+              }),
+            ),
+          bench.say,
+        );
         await attempt(
           restored,
           async () => {
@@ -75,7 +93,7 @@ export const conversion: Case = {
       );
     return [
       row('bare parallel script', bare, { atMostTimes: 1.1 }),
-      row('one table after the other', runbook, { timesFaster: 3 }),
+      row(left === 0 ? RUNBOOK : `${RUNBOOK}, given up with ${number(left)} left`, runbook, { timesFaster: 3 }),
       row('clickhouse-backup restore', restored, { timesFaster: 1 }),
     ];
   },

@@ -85,8 +85,20 @@ async function convert({ replicas }: Shard, definition: TableDefinition): Promis
   for (const { bare, lane } of replicas) await lane(() => bare.run(conversion.promote(definition)));
 }
 
-/** `lanes` null: one table after the other in the whole cluster, as somebody does who follows a runbook. */
-export async function bareConversion(nodes: readonly ServerNode[], lanes: number | null): Promise<void> {
+export interface ConversionOptions {
+  /** Null: one table after the other in the whole cluster, as somebody does who follows a runbook. */
+  lanes: number | null;
+  /** No table is begun after so many seconds. */
+  giveUpAfterSeconds?: number;
+}
+
+/** Returns how many tables were not begun. */
+export async function bareConversion(
+  nodes: readonly ServerNode[],
+  { lanes, giveUpAfterSeconds = Infinity }: ConversionOptions,
+): Promise<number> {
+  const giveUpAt = performance.now() + giveUpAfterSeconds * 1000;
+  let left = 0;
   const shards = new Map<string, Shard>();
   for (const node of nodes) {
     const bare = openBare(node, lanes ?? 1);
@@ -97,10 +109,14 @@ export async function bareConversion(nodes: readonly ServerNode[], lanes: number
     for (const statement of sql.fence('conversion')) await bare.run(statement);
   }
   const work = [...shards.values()].flatMap((shard) => shard.definitions.map((definition) => ({ shard, definition })));
-  await inLanes(work, lanes === null ? 1 : work.length, ({ shard, definition }) => convert(shard, definition));
+  await inLanes(work, lanes === null ? 1 : work.length, async ({ shard, definition }) => {
+    if (performance.now() > giveUpAt) left++;
+    else await convert(shard, definition);
+  });
   for (const { replicas } of shards.values())
     for (const { bare } of replicas) {
       for (const statement of sql.lift('conversion')) await bare.run(statement);
       await bare.close();
     }
+  return left;
 }

@@ -1,7 +1,7 @@
 import { literal, quote, RECOVERY_DATABASE, type TableName } from '../domain/names.js';
 import { methodOf, type Capabilities } from '../domain/inventory.js';
 import { createLedger, createOldLedger, createRecoveryDatabase } from '../domain/statements.js';
-import type { ClickHouseNode } from '../ports.js';
+import { ServerError, type ClickHouseNode } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import * as queries from './queries.js';
 
@@ -82,8 +82,14 @@ export async function recordBaseline(node: ClickHouseNode, run: { recovery: stri
 
 /** Whether the node was fenced and nobody lifted it since. */
 export async function isFenced(node: ClickHouseNode): Promise<boolean> {
-  if (!(await hasLedger(node))) return false;
-  const fenced = (await readLedger(node, 'fenced')).at(-1);
-  const lifted = (await readLedger(node, 'unfenced')).at(-1);
-  return fenced !== undefined && !(lifted && lifted.at >= fenced.at);
+  const rows = await node.query<{ kind: string; latest: string }>(queries.FENCE_STATE).catch((error: unknown) => {
+    if (error instanceof ServerError && NO_LEDGER.has(error.code)) return [];
+    throw error;
+  });
+  const at = (kind: LedgerKind) => rows.find((row) => row.kind === kind)?.latest;
+  const [fenced, lifted] = [at('fenced'), at('unfenced')];
+  return fenced !== undefined && !(lifted !== undefined && lifted >= fenced);
 }
+
+/** UNKNOWN_TABLE, UNKNOWN_DATABASE. */
+const NO_LEDGER = new Set([60, 81]);

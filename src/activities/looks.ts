@@ -5,6 +5,9 @@ import { perNode } from './per-node.js';
 /** A thread for each part of a union costs more than what it reads. */
 export const LIGHT = { settings: { max_threads: 1 } };
 
+/** For one that nobody holds up a statement for: waits longer, so that more share it and it takes a fifth of the time. */
+export const PATIENT = { ...LIGHT, patience: 4 };
+
 /** Tables in one query: their names go with it. */
 const MAX_TABLES = 64;
 
@@ -70,6 +73,7 @@ class Look<Row extends NamedRow> {
   constructor(
     private readonly ask: (names: TableName[]) => Promise<Row[]>,
     private readonly others: UnderWay,
+    private readonly patience: number,
   ) {}
 
   at(names: TableName[]): Promise<Row[]> {
@@ -84,7 +88,7 @@ class Look<Row extends NamedRow> {
     // Whoever asks in the same turn is answered by the first query already.
     await Promise.resolve();
     while (this.waiting.length > 0) {
-      await this.others.over(Math.min(Math.max(this.lastMs, MIN_WAIT_MS), MAX_WAIT_MS));
+      await this.others.over(this.patience * Math.min(Math.max(this.lastMs, MIN_WAIT_MS), MAX_WAIT_MS));
       const startedAt = performance.now();
       await this.answer(this.waiting.splice(0, MAX_TABLES));
       this.lastMs = performance.now() - startedAt;
@@ -113,6 +117,8 @@ const looks = new WeakMap<ClickHouseNode, Map<string, Look<never>>>();
 
 export interface LookOptions {
   settings?: Record<string, string | number>;
+  /** It waits so many times as long as it takes itself. @default 1 */
+  patience?: number;
 }
 
 /**
@@ -123,7 +129,7 @@ export function lookAt<Row extends NamedRow>(
   node: ClickHouseNode,
   sql: string,
   names: TableName[],
-  { settings = {} }: LookOptions = {},
+  { settings = {}, patience = 1 }: LookOptions = {},
 ): Promise<Row[]> {
   const ofNode = looks.get(node) ?? new Map<string, Look<never>>();
   looks.set(node, ofNode);
@@ -139,6 +145,7 @@ export function lookAt<Row extends NamedRow>(
         settings,
       }),
     underWayOn(node),
+    patience,
   );
   ofNode.set(sql, look as unknown as Look<never>);
   return look.at(names);

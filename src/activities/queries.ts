@@ -70,6 +70,7 @@ export const RECOVERY_TABLES = `SELECT name FROM system.tables WHERE database = 
 const CLONES_ON_NODE = `SELECT name, parts, rows, if(digest = '', '0', digest) AS digest FROM (SELECT name FROM system.tables WHERE database = '_recovery' AND startsWith(name, 'clone ')) AS t LEFT JOIN (SELECT table, ${DIGEST} FROM system.parts AS p WHERE p.active AND p.rows > 0 AND database = '_recovery' GROUP BY table) AS p ON t.name = p.table`;
 export const HAS_LEDGER = `SELECT count() AS found FROM system.tables WHERE database = '_recovery' AND name = 'ledger'`;
 export const LEDGER_OF_KIND = `SELECT recovery, database, table, detail, toString(at) AS at FROM _recovery.ledger WHERE kind = {kind:String} ORDER BY at`;
+export const FENCE_STATE = `SELECT kind, toString(max(at)) AS latest FROM _recovery.ledger WHERE kind IN ('fenced', 'unfenced') GROUP BY kind`;
 /** Seconds: a table that is dropped and made again within one keeps its id, and is dropped again. */
 export const MADE_AT = `SELECT toString(toUInt32(metadata_modification_time)) AS id, (SELECT count() FROM system.parts WHERE active AND database = {database:String} AND table = {table:String}) AS parts FROM system.tables WHERE database = {database:String} AND name = {table:String}`;
 /** Its folder is `<root>/metadata/…` or `<root>/store/…`. */

@@ -9,7 +9,7 @@ import { tablePathOf } from '../domain/table-path.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { keepFence, type FenceProof } from './fence-proof.js';
-import { beforeLook, LIGHT, lookAt } from './looks.js';
+import { beforeLook, LIGHT, lookAt, PATIENT } from './looks.js';
 import { isOfHash, type NameHash } from './name-hash.js';
 import { perNode } from './per-node.js';
 import * as queries from './queries.js';
@@ -187,7 +187,7 @@ export class Unit {
   /** All that is seen of the table and of what stands for it in `_recovery`, of about one moment. */
   private async look(): Promise<UnitState> {
     const names = [this.name, ...ROLES.map((role) => cloneName(role, this.name))];
-    return new UnitState(await lookAt<StateRow>(this.node, (await this.reads()).UNIT_STATE, names, LIGHT));
+    return new UnitState(await lookAt<StateRow>(this.node, (await this.reads()).UNIT_STATE, names, PATIENT));
   }
 
   async differingPartitions(from: TableName, to: TableName): Promise<DifferingPartition[]> {
@@ -198,7 +198,7 @@ export class Unit {
 
   async running(): Promise<{ seconds: number } | null> {
     const tag = { database: '', table: this.tag };
-    const [row] = await lookAt<TableName & { seconds: number }>(this.node, queries.RUNNING, [tag], LIGHT);
+    const [row] = await lookAt<TableName & { seconds: number }>(this.node, queries.RUNNING, [tag], PATIENT);
     return row ? { seconds: Number(row.seconds) } : null;
   }
 
