@@ -25,13 +25,12 @@ describe('before a statement of the plan is sent', () => {
     const ref = { name: 'n1', shard: '01', replica: 'r1' };
     const node = {
       ref,
-      query: async (sql: string, options: { params?: Record<string, unknown> } = {}) => {
+      query: async (sql: string) => {
         if (sql.includes('AS writers'))
           return [{ database: '', table: '', merges: '0', writers: '0', boot: String(boot) }];
-        if (sql.includes("name = 'ledger'")) return [{ found: '1' }];
-        if (options.params?.['kind'] === 'fenced') return [{ at: '2026-01-01 00:00:00.000' }];
-        const answer = options.params?.['kind'] === 'unfenced' && lifted ? [{ at: '2026-01-01 00:00:01.000' }] : [];
-        if (options.params?.['kind'] === 'unfenced') await waitIn(asking);
+        const answer = [{ kind: 'fenced', latest: '2026-01-01 00:00:00.000' }];
+        if (lifted) answer.push({ kind: 'unfenced', latest: '2026-01-01 00:00:01.000' });
+        if (sql.includes("IN ('fenced', 'unfenced')")) await waitIn(asking);
         return answer;
       },
       execute: async (sql: string) => {
