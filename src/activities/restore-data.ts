@@ -1,10 +1,11 @@
 import { RecoveryError } from '../domain/errors.js';
-import { tableKey } from '../domain/names.js';
+import { tableKey, type TableName } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
 import { OPERATION_PLACEHOLDER } from '../domain/plan-statements.js';
 import { NO_PARTS, sameParts } from '../domain/inventory.js';
 import { ServerError, type Ports } from '../ports.js';
 import { restoreByClickHouseBackup } from './clickhouse-backup.js';
+import { LIGHT, lookAt } from './looks.js';
 import * as queries from './queries.js';
 import { pause, type StepContext } from './runtime.js';
 import { Unit } from './unit.js';
@@ -107,9 +108,14 @@ async function giveUpOrDrop(unit: Unit, prefix: string, operation: { status: str
     );
 }
 
-async function operationOf(unit: Unit, id: string): Promise<{ status: string; error: string; bytes: string } | null> {
-  const [operation] = await unit.node.query<{ status: string; error: string; bytes: string }>(queries.OPERATION, {
-    params: { id },
-  });
+interface Operation extends TableName {
+  status: string;
+  error: string;
+  bytes: string;
+}
+
+/** Restores of several tables are under way together, and are asked about together. */
+async function operationOf(unit: Unit, id: string): Promise<Operation | null> {
+  const [operation] = await lookAt<Operation>(unit.node, queries.OPERATIONS, [{ database: '', table: id }], LIGHT);
   return operation ?? null;
 }
