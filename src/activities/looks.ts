@@ -5,11 +5,11 @@ import { perNode } from './per-node.js';
 /** A thread for each part of a union costs more than what it reads. */
 export const LIGHT = { settings: { max_threads: 1 } };
 
-/** For one that nobody holds up a statement for: waits longer, so that more share it and it takes a fifth of the time. */
-export const PATIENT = { ...LIGHT, patience: 4 };
+/** For one that nobody holds up a statement for: waits longer, so that more share it, and it takes little of the time. */
+export const PATIENT = { ...LIGHT, patience: 8 };
 
 /** Tables in one query: their names go with it. */
-const MAX_TABLES = 64;
+const MAX_TABLES = 128;
 
 /** A look waits no longer for what is under way than about as long as it takes itself, in milliseconds within these. */
 const MIN_WAIT_MS = 10;
@@ -45,11 +45,17 @@ class UnderWay {
   }
 }
 
-const underWayOn = perNode(() => new UnderWay());
+const underWayOn = perNode(() => ({ now: new UnderWay(), soon: new UnderWay() }));
 
 /** A step of a table: looks at the node wait a little for it, so that what comes after it is looked at together. */
-export const beforeLook = <T>(node: ClickHouseNode, step: () => Promise<T>): Promise<T> =>
-  underWayOn(node).during(step);
+export function beforeLook<T>(node: ClickHouseNode, step: () => Promise<T>): Promise<T> {
+  const { now, soon } = underWayOn(node);
+  return soon.during(() => now.during(step));
+}
+
+/** One that has to wait itself, for a look at that: only patient looks wait for it. */
+export const beforePatientLook = <T>(node: ClickHouseNode, step: () => Promise<T>): Promise<T> =>
+  underWayOn(node).soon.during(step);
 
 interface Waiting<Row> {
   names: TableName[];
@@ -144,7 +150,7 @@ export function lookAt<Row extends NamedRow>(
         },
         settings,
       }),
-    underWayOn(node),
+    patience === 1 ? underWayOn(node).now : underWayOn(node).soon,
     patience,
   );
   ofNode.set(sql, look as unknown as Look<never>);

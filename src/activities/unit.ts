@@ -9,7 +9,7 @@ import { tablePathOf } from '../domain/table-path.js';
 import { ServerError, type ClickHouseNode, type ClusterPorts, type Ports } from '../ports.js';
 import { capabilitiesOf } from './capabilities.js';
 import { keepFence, type FenceProof } from './fence-proof.js';
-import { beforeLook, LIGHT, lookAt, PATIENT } from './looks.js';
+import { beforeLook, beforePatientLook, LIGHT, lookAt, PATIENT } from './looks.js';
 import { isOfHash, type NameHash } from './name-hash.js';
 import { perNode } from './per-node.js';
 import * as queries from './queries.js';
@@ -96,16 +96,18 @@ export class Unit {
     let text = statement;
     for (const [placeholder, value] of Object.entries(fill)) text = text.replace(placeholder, () => value);
     await this.cluster.pace(text);
-    await placesOn(this.node).run(async () => {
-      await this.proveFence();
-      this.context.assertFresh();
-      await beforeLook(this.node, () =>
-        this.node.execute(`${this.tag} ${text}`, {
-          timeoutMs: this.cluster.policy.statementDeadlineSeconds * 1000,
-          signal: this.context.signal,
-        }),
-      );
-    });
+    await beforePatientLook(this.node, () =>
+      placesOn(this.node).run(async () => {
+        await this.proveFence();
+        this.context.assertFresh();
+        await beforeLook(this.node, () =>
+          this.node.execute(`${this.tag} ${text}`, {
+            timeoutMs: this.cluster.policy.statementDeadlineSeconds * 1000,
+            signal: this.context.signal,
+          }),
+        );
+      }),
+    );
   }
 
   /** A table object made by ATTACH or CREATE does not know that merges are stopped. */

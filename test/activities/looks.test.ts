@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { beforeLook, lookAt } from '../../src/activities/looks.js';
+import { beforeLook, beforePatientLook, lookAt, PATIENT } from '../../src/activities/looks.js';
 import { RecoveryError } from '../../src/domain/errors.js';
 import type { TableName } from '../../src/domain/names.js';
 import { ServerError, type ClickHouseNode, type StatementOptions } from '../../src/ports.js';
@@ -57,6 +57,20 @@ describe('looks at many tables at once', () => {
     await expect.poll(() => asked).toEqual([['a', 'b']]);
     await release();
     expect(await Promise.all(looks)).toHaveLength(2);
+  });
+
+  it('wait for a step that waits itself only where they are patient, since it may wait for one of them', async () => {
+    const { node, asked, release } = fakeNode();
+    let end = () => undefined as void;
+    const step = beforePatientLook(node, () => new Promise<void>((resolve) => (end = resolve)));
+    const patient = lookAt<Row>(node, 'p', [t('a')], PATIENT);
+    const other = lookAt<Row>(node, 'q', [t('b')]);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(asked).toEqual([['b']]);
+    end();
+    await expect.poll(() => asked).toEqual([['b'], ['a']]);
+    await release();
+    await Promise.all([step, patient, other]);
   });
 
   it('do not wait for ever for a step that takes long', async () => {
