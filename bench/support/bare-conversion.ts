@@ -1,5 +1,6 @@
 /** The conversion of servers without SYSTEM RESTORE REPLICA by a bare script, side by side or as a runbook does it. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { MAX_STATEMENTS } from '../../src/activities/unit.js';
 import type { TableDefinition } from '../../src/domain/inventory.js';
 import { cloneName, literal, quoteTable } from '../../src/domain/names.js';
 import * as sql from '../../src/domain/statements.js';
@@ -101,7 +102,8 @@ export async function bareConversion(
   let left = 0;
   const shards = new Map<string, Shard>();
   for (const node of nodes) {
-    const bare = openBare(node, lanes ?? 1);
+    // Tables wait for their queues most of the time: as many statements at once as the product sends are enough.
+    const bare = openBare(node, Math.min(lanes ?? 1, MAX_STATEMENTS));
     const shard = shards.get(node.shard) ?? { replicas: [], definitions: await definitionsOn(bare, true) };
     shards.set(node.shard, shard);
     shard.replicas.push({ bare, lane: lanesOf(lanes ?? 1) });
