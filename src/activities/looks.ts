@@ -5,8 +5,9 @@ import { perNode } from './per-node.js';
 /** A thread for each part of a union costs more than what it reads. */
 export const LIGHT = { settings: { max_threads: 1 } };
 
-/** For one that nobody holds up a statement for: waits longer, so that more share it, and it takes little of the time. */
-export const PATIENT = { ...LIGHT, patience: 8 };
+/** For a look that holds up no statement: it waits longer, also for those that wait for their turn, so that more share it. */
+export const PATIENT = { ...LIGHT, isPatient: true };
+const PATIENCE = 8;
 
 /** Tables in one query: their names go with it. */
 const MAX_TABLES = 128;
@@ -79,7 +80,7 @@ class Look<Row extends NamedRow> {
   constructor(
     private readonly ask: (names: TableName[]) => Promise<Row[]>,
     private readonly others: UnderWay,
-    private readonly patience: number,
+    private readonly isPatient: boolean,
   ) {}
 
   at(names: TableName[]): Promise<Row[]> {
@@ -94,7 +95,8 @@ class Look<Row extends NamedRow> {
     // Whoever asks in the same turn is answered by the first query already.
     await Promise.resolve();
     while (this.waiting.length > 0) {
-      await this.others.over(this.patience * Math.min(Math.max(this.lastMs, MIN_WAIT_MS), MAX_WAIT_MS));
+      const waitMs = Math.min(Math.max(this.lastMs, MIN_WAIT_MS), MAX_WAIT_MS);
+      await this.others.over(this.isPatient ? PATIENCE * waitMs : waitMs);
       const startedAt = performance.now();
       await this.answer(this.waiting.splice(0, MAX_TABLES));
       this.lastMs = performance.now() - startedAt;
@@ -123,8 +125,8 @@ const looks = new WeakMap<ClickHouseNode, Map<string, Look<never>>>();
 
 export interface LookOptions {
   settings?: Record<string, string | number>;
-  /** It waits so many times as long as it takes itself. @default 1 */
-  patience?: number;
+  /** It holds up no statement. @default false */
+  isPatient?: boolean;
 }
 
 /**
@@ -135,7 +137,7 @@ export function lookAt<Row extends NamedRow>(
   node: ClickHouseNode,
   sql: string,
   names: TableName[],
-  { settings = {}, patience = 1 }: LookOptions = {},
+  { settings = {}, isPatient = false }: LookOptions = {},
 ): Promise<Row[]> {
   const ofNode = looks.get(node) ?? new Map<string, Look<never>>();
   looks.set(node, ofNode);
@@ -150,8 +152,8 @@ export function lookAt<Row extends NamedRow>(
         },
         settings,
       }),
-    patience === 1 ? underWayOn(node).now : underWayOn(node).soon,
-    patience,
+    isPatient ? underWayOn(node).soon : underWayOn(node).now,
+    isPatient,
   );
   ofNode.set(sql, look as unknown as Look<never>);
   return look.at(names);

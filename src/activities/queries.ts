@@ -62,9 +62,10 @@ const WRITING = `query_kind IN ('Insert', 'Optimize') AND NOT startsWith(query, 
 const FENCE_QUIET = quietOf(WRITING);
 const FENCE_PROOF = proofOf(WRITING);
 
-export const OPERATION = `SELECT id, toString(status) AS status, error, total_size AS bytes, num_files AS files FROM system.backups WHERE id = {id:String}`;
+const OPERATION_STATE = `toString(status) AS status, error, total_size AS bytes, num_files AS files FROM system.backups`;
+export const OPERATION = `SELECT id, ${OPERATION_STATE} WHERE id = {id:String}`;
 /** Of several at once, by their ids in place of tables. */
-export const OPERATIONS = `SELECT '' AS database, id AS table, toString(status) AS status, error, total_size AS bytes, num_files AS files FROM system.backups WHERE has({databases:Array(String)}, '') AND has({tables:Array(String)}, id)`;
+export const OPERATIONS = `SELECT '' AS database, id AS table, ${OPERATION_STATE} WHERE has({databases:Array(String)}, '') AND has({tables:Array(String)}, id)`;
 export const FAILED_OPERATIONS = `SELECT count() AS failed FROM system.backups WHERE startsWith(id, {prefix:String}) AND status IN ('RESTORE_FAILED', 'BACKUP_FAILED')`;
 export const CHECK_SETTINGS = { check_query_single_value_result: 0 };
 

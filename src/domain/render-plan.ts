@@ -72,8 +72,8 @@ function statements(plan: Plan): string[] {
     '',
     '-- In the order of the undisturbed run, repairs after a crash last. {partition} stands for a partition id,',
     '-- {part} for the name of a part, {operation} for the id of a RESTORE; after validation, {clone} for a safety',
-    '-- clone, {aside} for the name it is kept under, {left behind} for what attempts left in _recovery, {recovery} for the id',
-    '-- of this recovery, {n} for a number.',
+    '-- clone, {aside} for the name it is kept under, {left behind} for what attempts left in _recovery, {recovery}',
+    '-- for the id of this recovery, {n} for a number.',
   ];
   for (const { node, fence, databases, closing = [] } of plan.nodes) {
     const items = plan.items.filter((item) => item.node.name === node.name && item.statements.length > 0);

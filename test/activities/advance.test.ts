@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { act } from '../../src/activities/advance.js';
+import { act, advance } from '../../src/activities/advance.js';
+import { detachedContext } from '../../src/activities/runtime.js';
 import type { Unit } from '../../src/activities/unit.js';
+import type { Goal } from '../../src/domain/attempt.js';
+import { ServerError } from '../../src/ports.js';
 
 describe('a plain table is filled from its clone', () => {
   const fill = async (
@@ -28,5 +31,33 @@ describe('a plain table is filled from its clone', () => {
     await expect(fill(differing, plain)).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
     // Elsewhere what stands there is held aside first.
     expect(await fill(differing, { method: 'restore-replica', replicated: false })).toHaveLength(1);
+  });
+});
+
+describe('whether a statement of ours still runs', () => {
+  it('is asked until none does, and again after each error', async () => {
+    const parts = { parts: 1, rows: 10, digest: '7' };
+    const asked: boolean[] = [];
+    let made = 0;
+    const unit = {
+      ...{ name: { database: 'd', table: 't' }, item: { node: { name: 'n1' } }, has: () => false },
+      observe: async (_: boolean, isAlone: boolean) => {
+        asked.push(!isAlone);
+        return {
+          ...{ running: null, keeper: null, making: null, held: null, next: null, blocks: 1, embedded: true },
+          table: { state: 'replicated', parts, readonly: true, sessionExpired: false },
+          ...{ clone: made > 1 ? parts : null, keeperParts: 0 },
+        };
+      },
+      send: async () => {
+        if (++made === 1) throw new ServerError(999, 'lost', 'n1');
+      },
+    } as unknown as Unit;
+    const goal = {
+      ...{ replicated: true, source: 'table', method: 'restore-replica', standing: true, fetches: null },
+      ...{ rebuildRefusal: null, closed: false, statementDeadlineSeconds: 5, sessionTimeoutSeconds: 5 },
+    } as Goal;
+    await advance(unit, detachedContext(), goal, true, 'clone');
+    expect(asked).toEqual([true, true, false]);
   });
 });

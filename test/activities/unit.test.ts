@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { PlanItem } from '../../src/domain/plan.js';
-import type { Ports } from '../../src/ports.js';
+import { ServerError, type Ports } from '../../src/ports.js';
 import { detachedContext } from '../../src/activities/runtime.js';
 import { rememberFence } from '../../src/activities/fence-proof.js';
 import { Unit } from '../../src/activities/unit.js';
@@ -8,6 +8,7 @@ import { Unit } from '../../src/activities/unit.js';
 describe('before a statement of the plan is sent', () => {
   const BOOT = 1_000;
   let lifted = false;
+  let noLedger = 0;
   let boot = BOOT;
   let sent: string[] = [];
   let unit: Unit;
@@ -20,7 +21,7 @@ describe('before a statement of the plan is sent', () => {
 
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['performance'] });
-    [lifted, boot, sent] = [false, BOOT, []];
+    [lifted, noLedger, boot, sent] = [false, 0, BOOT, []];
     held = asking = null;
     const ref = { name: 'n1', shard: '01', replica: 'r1' };
     const node = {
@@ -30,7 +31,10 @@ describe('before a statement of the plan is sent', () => {
           return [{ database: '', table: '', merges: '0', writers: '0', boot: String(boot) }];
         const answer = [{ kind: 'fenced', latest: '2026-01-01 00:00:00.000' }];
         if (lifted) answer.push({ kind: 'unfenced', latest: '2026-01-01 00:00:01.000' });
-        if (sql.includes("IN ('fenced', 'unfenced')")) await waitIn(asking);
+        if (sql.includes("IN ('fenced', 'unfenced')")) {
+          await waitIn(asking);
+          if (noLedger) throw new ServerError(noLedger, 'no ledger', 'n1');
+        }
         return answer;
       },
       execute: async (sql: string) => {
@@ -72,6 +76,15 @@ describe('before a statement of the plan is sent', () => {
     vi.advanceTimersByTime(1_001);
     await expect(send()).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
     expect(sentOfPlan()).toBe(1);
+  });
+
+  it.each([
+    ['table', 60],
+    ['database', 81],
+  ])('where the %s of the ledger is gone, nobody knows of a fence: nothing is sent', async (_, code) => {
+    noLedger = code;
+    await expect(send()).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
+    expect(sentOfPlan()).toBe(0);
   });
 
   it('a server that was restarted is fenced again, unless the fence was lifted', async () => {
