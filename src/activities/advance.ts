@@ -4,10 +4,9 @@ import { cloneName, tableKey, type TableName } from '../domain/names.js';
 import type { StepName } from '../domain/plan.js';
 import { PARTITION_PLACEHOLDER } from '../domain/statements.js';
 import { ServerError } from '../ports.js';
-import { pause, type StepContext } from './runtime.js';
+import { pause, pollMs, type StepContext } from './runtime.js';
 import type { Seen, Unit } from './unit.js';
 
-const POLL_MS = 200;
 /** Same step, same observation, so many times again: it does not converge. Others may be between, as a drop of what is made. */
 const MAX_REPEATS = 4;
 /** The longest way through the attempt table, with every repair, has a dozen steps. */
@@ -27,10 +26,12 @@ export async function advance(
   const taken = new Map<string, number>();
   let lastError: ServerError | null = null;
   const patience = new Patience(unit, goal, context);
+  // A conversion compares what it fills with its clone.
+  const comparesParts = goal.method !== 'conversion';
   // Once none runs of whoever had the table before us, only ours can, of which each was answered.
   let isAlone = false;
   for (let steps = 0; ;) {
-    const seen = await unit.observe(embedded, isAlone);
+    const seen = await unit.observe(embedded, { isAlone, comparesParts });
     isAlone = seen.running === null;
     if (until === 'clone' && seen.clone && !seen.running) return seen;
     const step = decideAttempt(seen, goal);
@@ -63,7 +64,7 @@ export async function advance(
       if (!(error instanceof ServerError)) throw error;
       lastError = error;
       isAlone = false;
-      await pause(POLL_MS, context.signal);
+      await pause(pollMs(0), context.signal);
     }
   }
 }
@@ -73,14 +74,14 @@ const MIN_SESSION_SECONDS = 60;
 /** A table that does not renew its session by itself is asked to, once. */
 const RESTART_REPLICA_AFTER_SECONDS = 15;
 
-/** A server that restarted meanwhile was fenced again: every 5 s is soon enough. */
-const OPEN_EVERY = 25;
+/** A server that restarted meanwhile was fenced again: that often is soon enough. */
+const OPEN_EVERY_MS = 5_000;
 
 /** Waits between two looks, and gives up when nothing changes for too long. */
 class Patience {
   private waiting: { for: string; since: number } | null = null;
   private restarted = false;
-  private looks = 0;
+  private openedAt = -Infinity;
 
   constructor(
     private readonly unit: Unit,
@@ -97,13 +98,20 @@ class Patience {
     const what =
       step.why === 'catching-up' ? `${step.why} ${JSON.stringify((seen.next ?? seen.table).parts)}` : step.why;
     if (this.waiting?.for !== what) this.waiting = { for: what, since: performance.now() };
-    const seconds = (performance.now() - this.waiting.since) / 1000;
-    if (step.why === 'catching-up' && this.looks++ % OPEN_EVERY === 0) await this.unit.openReplication();
+    const waitedMs = performance.now() - this.waiting.since;
+    const seconds = waitedMs / 1000;
+    if (step.why === 'catching-up') await this.open();
     if (step.why === 'session-expired' && seconds > RESTART_REPLICA_AFTER_SECONDS) await this.restartReplica();
     this.giveUp(step, seconds);
-    await pause(POLL_MS, this.context.signal);
+    await pause(pollMs(waitedMs), this.context.signal);
     // While our statement runs there is no safe point to stop at.
     if (step.why !== 'statement-running') this.context.assertFresh();
+  }
+
+  private async open(): Promise<void> {
+    if (performance.now() - this.openedAt < OPEN_EVERY_MS) return;
+    this.openedAt = performance.now();
+    await this.unit.openReplication();
   }
 
   private async restartReplica(): Promise<void> {
@@ -217,7 +225,7 @@ async function replacePartitions(
   for (const { id, sides, sameRows } of await unit.differingPartitions(from, to)) {
     // A fill that was cut off left whole partitions, and a merge by a server that was restarted lost no row. So this is
     // somebody's insert, of which nobody has a copy: nothing of such a table is held aside.
-    if (isPlainOwn && sides.includes('to') && Number(sameRows) !== 1)
+    if (isPlainOwn && sides.includes('to') && !sameRows)
       throw new RecoveryError(
         'FENCE_BYPASSED',
         `${tableKey(unit.name)} on ${unit.item.node.name}: its partition ${id.slice(0, 100)} has rows that would be replaced`,

@@ -10,7 +10,7 @@ export const PATIENT = { ...LIGHT, isPatient: true };
 const PATIENCE = 8;
 
 /** Tables in one query: their names go with it. */
-const MAX_TABLES = 128;
+const MAX_TABLES = 256;
 
 /** A look waits no longer for what is under way than about as long as it takes itself, in milliseconds within these. */
 const MIN_WAIT_MS = 10;
@@ -80,7 +80,7 @@ class Look<Row extends NamedRow> {
   constructor(
     private readonly ask: (names: TableName[]) => Promise<Row[]>,
     private readonly others: UnderWay,
-    private readonly isPatient: boolean,
+    private readonly options: Required<Pick<LookOptions, 'isPatient' | 'maxTables'>>,
   ) {}
 
   at(names: TableName[]): Promise<Row[]> {
@@ -96,9 +96,9 @@ class Look<Row extends NamedRow> {
     await Promise.resolve();
     while (this.waiting.length > 0) {
       const waitMs = Math.min(Math.max(this.lastMs, MIN_WAIT_MS), MAX_WAIT_MS);
-      await this.others.over(this.isPatient ? PATIENCE * waitMs : waitMs);
+      await this.others.over(this.options.isPatient ? PATIENCE * waitMs : waitMs);
       const startedAt = performance.now();
-      await this.answer(this.waiting.splice(0, MAX_TABLES));
+      await this.answer(this.waiting.splice(0, this.options.maxTables));
       this.lastMs = performance.now() - startedAt;
     }
     this.isBusy = false;
@@ -127,6 +127,8 @@ export interface LookOptions {
   settings?: Record<string, string | number>;
   /** It holds up no statement. @default false */
   isPatient?: boolean;
+  /** In one query, where a table has many rows. @default 256 */
+  maxTables?: number;
 }
 
 /**
@@ -137,7 +139,7 @@ export function lookAt<Row extends NamedRow>(
   node: ClickHouseNode,
   sql: string,
   names: TableName[],
-  { settings = {}, isPatient = false }: LookOptions = {},
+  { settings = {}, isPatient = false, maxTables = MAX_TABLES }: LookOptions = {},
 ): Promise<Row[]> {
   const ofNode = looks.get(node) ?? new Map<string, Look<never>>();
   looks.set(node, ofNode);
@@ -153,7 +155,7 @@ export function lookAt<Row extends NamedRow>(
         settings,
       }),
     isPatient ? underWayOn(node).soon : underWayOn(node).now,
-    isPatient,
+    { isPatient, maxTables },
   );
   ofNode.set(sql, look as unknown as Look<never>);
   return look.at(names);

@@ -28,13 +28,9 @@ export const UNIT_STATE = [
   UNIT_REPLICA,
 ].join('\nUNION ALL ');
 export const UNIT_DETACHED_PARTS = `SELECT '' AS database, '' AS table, '0' AS parts ${NOTHING}`;
-export const UNIT_DETACHED_TABLE = `SELECT '' AS uuid ${NOTHING}`;
+export const UNIT_DETACHED_TABLE = null;
 
-const FROM = '(database = {fromDatabase:String} AND table = {fromTable:String})';
-const TO = '(database = {toDatabase:String} AND table = {toTable:String})';
-export const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides, count() = 2 AND uniqExact(total) = 1 AS sameRows FROM
- (SELECT partition_id AS id, if(${FROM}, 'from', 'to') AS side, count() AS parts, sum(rows) AS total, sum(cityHash64(rows, bytes_on_disk)) AS digest ${ACTIVE} AND (${FROM} OR ${TO}) GROUP BY id, side)
- GROUP BY id HAVING count() = 1 OR uniqExact(parts, total, digest) > 1 ORDER BY id`;
+export const PARTITIONS = `SELECT database, table, partition_id AS id, toString(sum(rows)) AS total, concat(toString(count()), ' ', toString(sum(cityHash64(rows, bytes_on_disk)))) AS content ${ACTIVE} AND ${OF_TABLES} GROUP BY database, table, partition_id`;
 
 const WRITING = `match(query, '^(?i)\\\\s*(insert|optimize)') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')`;
 export const FENCE_QUIET = quietOf(WRITING);

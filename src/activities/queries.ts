@@ -43,19 +43,14 @@ const UNIT_STATE = [
   UNIT_REPLICA,
 ].join('\nUNION ALL ');
 /** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
-export const REPLICATION = `SELECT queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE database = {database:String} AND table = {table:String}`;
+export const REPLICATION = `SELECT database, table, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE ${OF_TABLES}`;
 /** It lists folders, so only of tables that are finished. */
 const UNIT_DETACHED_PARTS = `SELECT database, table, toString(count()) AS parts FROM system.detached_parts WHERE ${OF_TABLES} GROUP BY database, table`;
 const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;
 /** Tags of units are of one length; who waits for an answer looks for its own. */
 export const RUNNING = `SELECT '' AS database, substring(query, 1, ${TAG_LENGTH}) AS table, max(elapsed) AS seconds FROM system.processes WHERE startsWith(query, '/* ch-recover ') AND has({databases:Array(String)}, '') AND has({tables:Array(String)}, table) GROUP BY table`;
 
-/** Partitions in which two tables differ: what still has to be replaced in the one, or dropped where the other has none. */
-const DIFFERING_PARTITIONS = `SELECT id, groupUniqArray(side) AS sides, count() = 2 AND uniqExact(rows) = 1 AS sameRows FROM
- (SELECT p.partition_id AS id, if(p.database = {fromDatabase:String} AND p.table = {fromTable:String}, 'from', 'to') AS side, count() AS parts, sum(p.rows) AS rows, sum(cityHash64(p.hash_of_all_files, p.rows)) AS digest
-  FROM system.parts AS p WHERE p.active AND p.rows > 0 AND ((p.database = {fromDatabase:String} AND p.table = {fromTable:String}) OR (p.database = {toDatabase:String} AND p.table = {toTable:String}))
-  GROUP BY id, side)
- GROUP BY id HAVING count() = 1 OR uniqExact(parts, rows, digest) > 1 ORDER BY id`;
+const PARTITIONS = `SELECT database, table, partition_id AS id, toString(sum(rows)) AS total, concat(toString(count()), ' ', toString(sum(cityHash64(hash_of_all_files, rows)))) AS content FROM system.parts WHERE active AND rows > 0 AND ${OF_TABLES} GROUP BY database, table, partition_id`;
 
 /** Proof that the fence holds for a table: nothing merges it, and nobody but us writes it. */
 const WRITING = `query_kind IN ('Insert', 'Optimize') AND NOT startsWith(query, '/* ch-recover') AND NOT startsWith(query, 'INSERT INTO \`_recovery\`')`;
@@ -95,13 +90,16 @@ const MODERN = {
   UNIT_STATE,
   UNIT_DETACHED_PARTS,
   UNIT_DETACHED_TABLE,
-  DIFFERING_PARTITIONS,
+  PARTITIONS,
   FENCE_QUIET,
   FENCE_PROOF,
   CLONES_ON_NODE,
 };
 
-export type Queries = Record<keyof typeof MODERN, string>;
+/** Null: the server does not tell, so it is not asked. */
+export type Queries = Record<Exclude<keyof typeof MODERN, 'UNIT_DETACHED_TABLE'>, string> & {
+  UNIT_DETACHED_TABLE: string | null;
+};
 
 /** What a read needs that a server may lack although it has part hashes: its old form needs none of it. */
 const LATE: Partial<Record<keyof Queries, LateRead>> = {

@@ -3,7 +3,7 @@ import { tableKey } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
 import { RecoveryError } from '../domain/errors.js';
 import { ServerError, type Ports } from '../ports.js';
-import { pause, type StepContext } from './runtime.js';
+import { pause, pollMs, type StepContext } from './runtime.js';
 import { act, advance } from './advance.js';
 import { Unit } from './unit.js';
 import { goalOf } from './verify-parts.js';
@@ -34,21 +34,20 @@ export async function restoreReplica(
   return { rows, parts };
 }
 
-const POLL_MS = 200;
-
 /**
  * Waits until the replica that goes first has worked off its own log. Whoever joins before that takes over its parts as
  * well as the REPLACE_RANGE that brings them, and on 18.16.1 that entry never ends then ('Tagging already tagged future
  * part. This is a bug.'), until the server is restarted.
  */
 async function caughtUp(unit: Unit, deadlineSeconds: number, context: StepContext): Promise<void> {
-  const deadline = performance.now() + deadlineSeconds * 1000;
+  const startedAt = performance.now();
   while ((await unit.replication())?.behind) {
-    if (performance.now() > deadline)
+    const waitedMs = performance.now() - startedAt;
+    if (waitedMs > deadlineSeconds * 1000)
       throw new RecoveryError('NO_PROGRESS', `${tableKey(unit.name)} does not work off its replication log`, {
         objects: [tableKey(unit.name)],
       });
-    await pause(POLL_MS, context.signal);
+    await pause(pollMs(waitedMs), context.signal);
     context.assertFresh();
   }
 }

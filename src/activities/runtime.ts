@@ -130,6 +130,12 @@ export async function withPatience<T>(
   }
 }
 
+const MIN_POLL_MS = 200;
+const MAX_POLL_MS = 2_000;
+
+/** Between two looks at what was waited for so long, in milliseconds: the longer it takes, the less a late look matters. */
+export const pollMs = (waitedMs: number) => Math.min(Math.max(waitedMs / 3, MIN_POLL_MS), MAX_POLL_MS);
+
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(done, ms);

@@ -3,6 +3,7 @@ import { NO_PARTS, partsAgree, tableKind, type PartsDigest, type TableDefinition
 import { RecoveryError } from '../domain/errors.js';
 import { Lanes } from '../domain/lanes.js';
 import { cloneName, tableKey, type CloneRole, type TableName } from '../domain/names.js';
+import { differingPartitions, type DifferingPartition, type Partition } from '../domain/partitions.js';
 import type { PlanItem, StepName } from '../domain/plan.js';
 import { fenceTable, openReplication } from '../domain/statements.js';
 import { tablePathOf } from '../domain/table-path.js';
@@ -21,6 +22,9 @@ export function toDigest(row: { parts: string; rows: string; digest: string } | 
 }
 
 const ROLES: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
+
+/** Tables may have thousands of partitions. */
+const MAX_TABLES_OF_PARTITIONS = 16;
 
 /** Statements on their way to a node at once: more would wait for a connection, and what was proved would be old. */
 export const MAX_STATEMENTS = 16;
@@ -192,10 +196,15 @@ export class Unit {
     return new UnitState(await lookAt<StateRow>(this.node, (await this.reads()).UNIT_STATE, names, PATIENT));
   }
 
+  /** What still has to be replaced in the one, or dropped where the other has none. */
   async differingPartitions(from: TableName, to: TableName): Promise<DifferingPartition[]> {
-    return this.node.query<DifferingPartition>((await this.reads()).DIFFERING_PARTITIONS, {
-      params: { fromDatabase: from.database, fromTable: from.table, toDatabase: to.database, toTable: to.table },
+    const { PARTITIONS } = await this.reads();
+    const rows = await lookAt<TableName & Partition>(this.node, PARTITIONS, [from, to], {
+      ...LIGHT,
+      maxTables: MAX_TABLES_OF_PARTITIONS,
     });
+    const of = (name: TableName) => rows.filter((row) => tableKey(row) === tableKey(name));
+    return differingPartitions(of(from), of(to));
   }
 
   async running(): Promise<{ seconds: number } | null> {
@@ -204,8 +213,7 @@ export class Unit {
     return row ? { seconds: Number(row.seconds) } : null;
   }
 
-  /** `isAlone`: that none of our statements runs is known, or does not matter. */
-  async observe(embedded: boolean, isAlone = false): Promise<Seen> {
+  async observe(embedded: boolean, { isAlone = false, comparesParts = true }: Looking = {}): Promise<Seen> {
     // First: what a statement that still runs has done by now is not what it leaves.
     const running = isAlone ? null : await this.running();
     const found = await this.look();
@@ -216,7 +224,10 @@ export class Unit {
     const next = digests.next ? this.replica(found, nextName) : null;
     const here = next ?? own;
     const keeper = this.item.replicated
-      ? await beforeLook(this.node, () => this.observeKeeper(found, here, embedded, next ? nextName : this.name))
+      ? await beforeLook(this.node, () => {
+          const name = next ? nextName : this.name;
+          return this.observeKeeper(found, here, { embedded, comparesParts, name });
+        })
       : null;
     return {
       running,
@@ -250,20 +261,15 @@ export class Unit {
 
   /** How the live replica stands, the new one before the old one. Asks ZooKeeper by way of the server. */
   async replication(): Promise<Replication | null> {
-    for (const name of [cloneName('next', this.name), this.name]) {
-      const [row] = await this.node.query<QueueRow & Record<'active' | 'total' | 'logEnd' | 'logNext', string>>(
-        queries.REPLICATION,
-        { params: { ...name } },
-      );
-      if (!row) continue;
-      return {
-        queue: this.pending(name, row),
-        behind: Number(row.queue) - Number(row.merges) + Math.max(0, Number(row.logEnd) + 1 - Number(row.logNext)),
-        active: Number(row.active),
-        total: Number(row.total),
-      };
-    }
-    return null;
+    const names = [cloneName('next', this.name), this.name];
+    const [row] = await lookAt<ReplicationRow>(this.node, queries.REPLICATION, names, PATIENT);
+    if (!row) return null;
+    return {
+      queue: this.pending(row, row),
+      behind: Number(row.queue) - Number(row.merges) + Math.max(0, Number(row.logEnd) + 1 - Number(row.logNext)),
+      active: Number(row.active),
+      total: Number(row.total),
+    };
   }
 
   private replica(state: UnitState, name: TableName): Replica | null {
@@ -285,14 +291,21 @@ export class Unit {
 
   private async tableState(standing: { engine: string } | null): Promise<Observation['table']['state']> {
     if (standing) return tableKind(standing.engine) === 'replicated' ? 'replicated' : 'plain';
-    const reads = await this.reads();
-    const [detached] = await this.node.query<{ uuid: string }>(reads.UNIT_DETACHED_TABLE, { params: this.name });
+    const { UNIT_DETACHED_TABLE } = await this.reads();
+    if (UNIT_DETACHED_TABLE === null) return 'missing';
+    const [detached] = await this.node.query<{ uuid: string }>(UNIT_DETACHED_TABLE, { params: this.name });
     return detached ? 'detached' : 'missing';
   }
 
-  private async observeKeeper(state: UnitState, here: Replica | null, embedded: boolean, name: TableName) {
+  private async observeKeeper(
+    state: UnitState,
+    here: Replica | null,
+    { embedded, comparesParts, name }: { embedded: boolean; comparesParts: boolean; name: TableName },
+  ) {
     const path: KeeperPath | null = here ?? this.item.keeperPath;
     if (!path) return null;
+    const live = here !== null && !here.readonly && !embedded;
+    if (live && !comparesParts) return HELD_BY_US;
     const { keeper } = this.cluster;
     const replicaPath = `${path.tablePath}/replicas/${path.replicaName}`;
     const below = await keeper.children(replicaPath);
@@ -305,15 +318,14 @@ export class Unit {
         stalePeers: await this.stalePeers(path.tablePath),
       };
     const active = below.includes('is_active');
-    const parts = below.includes('parts') ? await keeper.children(`${replicaPath}/parts`) : null;
-    const listed = parts ?? [];
-    const agree = here ? await this.agreesWith(listed, state.parts(name).names, name) : null;
-    const live = here !== null && !here.readonly && !embedded;
+    const listed =
+      comparesParts && below.includes('parts') ? ((await keeper.children(`${replicaPath}/parts`)) ?? []) : [];
+    const agree = here && comparesParts ? await this.agreesWith(listed, state.parts(name).names, name) : null;
     return {
       replicaPathExists: true,
       heldByOther: active && !live,
       partsAgree: agree,
-      parts: listed.length,
+      parts: comparesParts ? listed.length : null,
       stalePeers: false,
     };
   }
@@ -336,12 +348,16 @@ export class Unit {
   }
 }
 
-interface DifferingPartition {
-  id: string;
-  /** `from`, `to`: where it is. */
-  sides: string[];
-  /** 1: it is on both, with as many rows. */
-  sameRows: number;
+type ReplicationRow = TableName & QueueRow & Record<'active' | 'total' | 'logEnd' | 'logNext', string>;
+
+/** A replica that is writable holds its path: ZooKeeper is not asked for it. */
+const HELD_BY_US = { replicaPathExists: true, heldByOther: false, partsAgree: null, parts: null, stalePeers: false };
+
+export interface Looking {
+  /** That none of our statements runs is known, or does not matter. @default false */
+  isAlone?: boolean;
+  /** ZooKeeper's list of parts with those on the disk; of a writable replica nothing else is asked. @default true */
+  comparesParts?: boolean;
 }
 
 export interface Replication {

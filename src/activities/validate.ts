@@ -4,7 +4,7 @@ import { sameParts, type PartsDigest } from '../domain/inventory.js';
 import { tableKey } from '../domain/names.js';
 import type { PlanItem } from '../domain/plan.js';
 import type { Ports } from '../ports.js';
-import { pause, type StepContext } from './runtime.js';
+import { pause, pollMs, type StepContext } from './runtime.js';
 import { countRows } from './observe-node.js';
 import { Unit, type Replication, type Seen } from './unit.js';
 
@@ -35,7 +35,7 @@ export async function validateTable(
   const replication = live
     ? await drained(unit, ports.cluster(cluster).policy.statementDeadlineSeconds, context)
     : null;
-  const seen = await unit.observe(embedded, true);
+  const seen = await unit.observe(embedded, { isAlone: true });
   const readonly = seen.next?.readonly ?? seen.table.readonly;
   // A later replica has what the first one has, whatever it held itself.
   const expected = item.expected ?? (item.fetches === null ? seen.clone : null);
@@ -90,16 +90,15 @@ function wrongReplica(item: PlanItem, seen: Seen, embedded: boolean): string | n
   return readonly ? 'it is still read-only' : sessionExpired ? 'its ZooKeeper session has expired' : null;
 }
 
-const POLL_MS = 500;
-
 /** Waits until a live replica has nothing left to do, or for so long. Null: it is not replicated. */
 async function drained(unit: Unit, deadlineSeconds: number, context: StepContext): Promise<Replication | null> {
-  const deadline = performance.now() + deadlineSeconds * 1000;
+  const startedAt = performance.now();
   for (let open = false; ; open = true) {
     const state = await unit.replication();
-    if (!state || state.queue === 0 || performance.now() >= deadline) return state;
+    const waitedMs = performance.now() - startedAt;
+    if (!state || state.queue === 0 || waitedMs >= deadlineSeconds * 1000) return state;
     if (!open) await unit.openReplication();
-    await pause(POLL_MS, context.signal);
+    await pause(pollMs(waitedMs), context.signal);
     context.assertFresh();
   }
 }

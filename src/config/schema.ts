@@ -41,7 +41,7 @@ const policySchema = z
     onFailure: z
       .enum(['stay-fenced', 'unfence'])
       .describe('what becomes of the fence when a recovery ends without success'),
-    lanesPerNode: count(256).describe(
+    lanesPerNode: count(1_024).describe(
       'tables worked on at once, per node; of a large plan, what each node begins with',
     ),
     maxTablesInFlight: count(1_024).describe(

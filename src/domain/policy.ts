@@ -6,11 +6,11 @@ export interface Policy {
   approvalTimeoutSeconds: number;
   /** What happens to the fence when a recovery ends without success. */
   onFailure: 'stay-fenced' | 'unfence';
-  /** Tables worked on at once, per node. Looks at them go together, so more at once cost a server less. @default 64 */
+  /** Tables worked on at once, per node. Looks at them go together, so more at once cost a server less. @default 256 */
   lanesPerNode: number;
   /**
    * Of plans of more than about 200 tables: worked on at once, per shard. The worker begins with `lanesPerNode` for each
-   * node and finds out how many are fastest, up to this. @default 64
+   * node and finds out how many are fastest, up to this. @default 256
    */
   maxTablesInFlight: number;
   /**
@@ -38,8 +38,8 @@ export const DEFAULT_POLICY: Policy = {
   approval: 'required',
   approvalTimeoutSeconds: 86_400,
   onFailure: 'stay-fenced',
-  lanesPerNode: 128,
-  maxTablesInFlight: 128,
+  lanesPerNode: 256,
+  maxTablesInFlight: 256,
   maxKeeperRequestsPerSecond: 10_000,
   keepAside: true,
   checkParts: 'all',

@@ -6,6 +6,7 @@ import {
   continueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   setCurrentDetails,
   setHandler,
   workflowInfo,
@@ -67,8 +68,8 @@ export interface ShardResult extends ShardProgress {
   problem: Problem | null;
 }
 
-/** Batches under way at once, so that the servers have work while the last tables of one end. */
-const WINDOW = 2;
+/** Batches under way at once: as many tables as a worker takes at once by default, and work while the last ones of a batch end. */
+const WINDOW = 6;
 
 /**
  * The tables of one shard of a large plan, in batches, pass after pass. Its history holds numbers and the first failures;
@@ -84,6 +85,7 @@ class Shard {
   private readonly passes: readonly Pass[];
   private steps = 0;
   private readonly every: number;
+  private readonly window = patched('six-batches-at-once') ? WINDOW : 2;
 
   constructor(private readonly input: ShardInput) {
     const { policy, shard, isBeside, from } = input;
@@ -128,7 +130,7 @@ class Shard {
     const lane = async () => {
       for (;;) {
         try {
-          // The other lane may take the last batch meanwhile. An abort is a failure as any: what is under way ends first.
+          // Another lane may take the last batch meanwhile. An abort is a failure as any: what is under way ends first.
           while (this.cursor.paused && !isOver()) await condition(() => !this.cursor.paused || isOver());
         } catch (error) {
           failures.push(error);
@@ -143,7 +145,7 @@ class Shard {
         }
       }
     };
-    await Promise.all(Array.from({ length: pass === 'objects' ? 1 : WINDOW }, lane));
+    await Promise.all(Array.from({ length: pass === 'objects' ? 1 : this.window }, lane));
     if (failures.length > 0) throw failures[0];
     if (this.cursor.batch >= last) return;
     // It would go with the run that ends.

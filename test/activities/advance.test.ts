@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { act, advance } from '../../src/activities/advance.js';
 import { detachedContext } from '../../src/activities/runtime.js';
-import type { Unit } from '../../src/activities/unit.js';
+import type { Looking, Unit } from '../../src/activities/unit.js';
 import type { Goal } from '../../src/domain/attempt.js';
 import { ServerError } from '../../src/ports.js';
 
 describe('a plain table is filled from its clone', () => {
   const fill = async (
-    differing: { id: string; sides: string[]; sameRows: number },
+    differing: { id: string; sides: string[]; sameRows: boolean },
     item: { method: string; replicated: boolean },
   ) => {
     const sent: string[] = [];
@@ -20,14 +20,14 @@ describe('a plain table is filled from its clone', () => {
     return sent;
   };
   const plain = { method: 'conversion', replicated: false };
-  it.each<[string, string[], number, string]>([
-    ['what it lacks', ['from'], 0, 'replace-partition'],
-    ['what a restarted server merged', ['from', 'to'], 1, 'replace-partition'],
+  it.each<[string, string[], boolean, string]>([
+    ['what it lacks', ['from'], false, 'replace-partition'],
+    ['what a restarted server merged', ['from', 'to'], true, 'replace-partition'],
   ])('%s', async (_, sides, sameRows, step) => {
     expect(await fill({ id: '1', sides, sameRows }, plain)).toEqual([step]);
   });
   it.each([[['from', 'to']], [['to']]])('but not over what somebody inserted: %j', async (sides) => {
-    const differing = { id: '1', sides, sameRows: 0 };
+    const differing = { id: '1', sides, sameRows: false };
     await expect(fill(differing, plain)).rejects.toMatchObject({ code: 'FENCE_BYPASSED' });
     // Elsewhere what stands there is held aside first.
     expect(await fill(differing, { method: 'restore-replica', replicated: false })).toHaveLength(1);
@@ -41,7 +41,7 @@ describe('whether a statement of ours still runs', () => {
     let made = 0;
     const unit = {
       ...{ name: { database: 'd', table: 't' }, item: { node: { name: 'n1' } }, has: () => false },
-      observe: async (_: boolean, isAlone: boolean) => {
+      observe: async (_: boolean, { isAlone }: Looking) => {
         asked.push(!isAlone);
         return {
           ...{ running: null, keeper: null, making: null, held: null, next: null, blocks: 1, embedded: true },

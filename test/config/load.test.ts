@@ -38,7 +38,7 @@ function example() {
         backups: { nightly: { kind: 'native', to: "Disk('backups', '{cluster}/{shard}/{name}')" } },
       },
     } as Record<string, unknown>,
-    policies: { approval: 'required', lanesPerNode: 128 } as Record<string, unknown>,
+    policies: { approval: 'required', lanesPerNode: 256 } as Record<string, unknown>,
   };
 }
 function clickHouseBackup() {

@@ -155,8 +155,8 @@ function large(): Scenario {
 }
 
 /** One of its shards, all passes; and one whose tables are made beside their places. */
-function largeShard(shard: '01' | '02'): Scenario {
-  const one = Array.from({ length: 220 }, (_, index) => table(`t${index}`));
+function largeShard(shard: '01' | '02', tables = 220): Scenario {
+  const one = Array.from({ length: tables }, (_, index) => table(`t${index}`));
   const two = Array.from({ length: 20 }, (_, index) => beside(`t${index}`, { ...N2, shard: '02' }));
   const stored = largePlan(planOf([...one, view('v'), ...two]));
   return {
@@ -271,6 +271,7 @@ const scenarios: Record<string, () => Scenario> = {
   large,
   'large-shard': () => largeShard('01'),
   'large-shard-beside': () => largeShard('02'),
+  'large-shard-six-batches': () => largeShard('01', 420),
   lock,
   backup,
   'cold-backup': () => cold('backup'),

@@ -168,7 +168,7 @@ describe('a plan that is too large for a history', () => {
   });
 
   it('goes on after a pause with its own batches only', { timeout: 120_000 }, async () => {
-    const large = largePlan(plan(300));
+    const large = largePlan(plan(700));
     const held = hold();
     const faked = fakes({
       plans: [large.summary],
@@ -185,9 +185,9 @@ describe('a plan that is too large for a history', () => {
       const child = client.workflow.getHandle(`${handle.workflowId}/shard-02`);
       const seen = async (what: 'workflowExecutionSignaledEventAttributes' | 'activityTaskCompletedEventAttributes') =>
         ((await child.fetchHistory()).events ?? []).filter((event) => event[what]).length;
-      // One of its three batches is left when both lanes wait.
-      await waitFor(() => faked.called('restoreBatch').filter((call) => call.includes('02/')).length === 2, {
-        what: 'two batches under way',
+      // One of its seven batches is left when all lanes wait.
+      await waitFor(() => faked.called('restoreBatch').filter((call) => call.includes('02/')).length === 6, {
+        what: 'six batches under way',
         deadlineMs: 30_000,
       });
       await handle.signal(SIGNALS.pause);
@@ -196,14 +196,14 @@ describe('a plan that is too large for a history', () => {
         deadlineMs: 30_000,
       });
       held.release();
-      await waitFor(async () => (await seen('activityTaskCompletedEventAttributes')) === 2, {
+      await waitFor(async () => (await seen('activityTaskCompletedEventAttributes')) === 6, {
         what: 'the ends of what was under way',
         deadlineMs: 30_000,
       });
       await handle.signal(SIGNALS.resume);
       expect((await handle.result()).outcome).toBe('succeeded');
-      expect(batches(faked, 'restoreBatch').filter((call) => call.includes('02/'))).toHaveLength(3);
-      expect(batches(faked, 'restoreBatch')).toHaveLength(7);
+      expect(batches(faked, 'restoreBatch').filter((call) => call.includes('02/'))).toHaveLength(7);
+      expect(batches(faked, 'restoreBatch')).toHaveLength(15);
     });
   });
 

@@ -48,6 +48,8 @@ const STATEMENT_SETTINGS: ClickHouseSettings = { wait_end_of_query: 1 };
 const UNKNOWN_SETTING = 115;
 /** Of those servers a read of system.tables fails when any table is renamed or detached at that moment (seen on 18.16.1). */
 const UNKNOWN_TABLE = 60;
+/** A table of the server's own, which it does not have at any other moment either. */
+const UNKNOWN_SYSTEM_TABLE = /Table system\./;
 const OLD_RETRY_MS = 50;
 const OLD_RETRIES = 20;
 
@@ -112,6 +114,7 @@ export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNo
     if (error instanceof RecoveryError) return false;
     if (!wasOld && error.code === UNKNOWN_SETTING) return (opened.old = true);
     if (!wasOld || error.code !== UNKNOWN_TABLE || !sql.includes('FROM system.')) return false;
+    if (UNKNOWN_SYSTEM_TABLE.test(error.message)) return false;
     await delay(OLD_RETRY_MS);
     return retries < OLD_RETRIES;
   }
