@@ -9,8 +9,10 @@ export const LIGHT = { settings: { max_threads: 1 } };
 export const PATIENT = { ...LIGHT, isPatient: true };
 const PATIENCE = 8;
 
-/** Tables in one query: their names go with it. */
+/** Those that wait, answered by one query. */
 const MAX_TABLES = 256;
+/** Of names in one query: old servers take 256 KiB of text, in which they stand up to three times. */
+const MAX_NAME_BYTES = 64 * 1024;
 
 /** A look waits no longer for what is under way than about as long as it takes itself, in milliseconds within these. */
 const MIN_WAIT_MS = 10;
@@ -98,17 +100,30 @@ class Look<Row extends NamedRow> {
       const waitMs = Math.min(Math.max(this.lastMs, MIN_WAIT_MS), MAX_WAIT_MS);
       await this.others.over(this.options.isPatient ? PATIENCE * waitMs : waitMs);
       const startedAt = performance.now();
-      await this.answer(this.waiting.splice(0, this.options.maxTables));
+      await this.answer(this.waiting.splice(0, this.atOnce()));
       this.lastMs = performance.now() - startedAt;
     }
     this.isBusy = false;
   }
 
+  /** How many of those that wait fit into one query. */
+  private atOnce(): number {
+    let bytes = 0;
+    const tooFar = this.waiting.findIndex(({ names }, index) => {
+      for (const { table } of names) bytes += Buffer.byteLength(JSON.stringify(table)) + 1;
+      return index > 0 && (index >= this.options.maxTables || bytes > MAX_NAME_BYTES);
+    });
+    return tooFar === -1 ? this.waiting.length : tooFar;
+  }
+
   private async answer(asked: Waiting<Row>[]): Promise<void> {
     try {
       const found = new Map<string, Row[]>();
-      for (const row of await this.ask(asked.flatMap(({ names }) => names)))
-        found.set(tableKey(row), [...(found.get(tableKey(row)) ?? []), row]);
+      for (const row of await this.ask(asked.flatMap(({ names }) => names))) {
+        const known = found.get(tableKey(row));
+        if (known) known.push(row);
+        else found.set(tableKey(row), [row]);
+      }
       for (const { names, resolve } of asked) resolve(names.flatMap((name) => found.get(tableKey(name)) ?? []));
     } catch (error) {
       const isAnswer = error instanceof ServerError;
@@ -127,13 +142,13 @@ export interface LookOptions {
   settings?: Record<string, string | number>;
   /** It holds up no statement. @default false */
   isPatient?: boolean;
-  /** In one query, where a table has many rows. @default 256 */
+  /** Of those that wait, answered by one query: fewer where each has many rows, or takes its time. @default 256 */
   maxTables?: number;
 }
 
 /**
- * Rows about these tables from a query that has `{databases:Array(String)}` and `{tables:Array(String)}` and says in
- * `database` and `table` what a row is about.
+ * Rows about these tables from a query that has `{databases:Array(String)}` and `{tables:Array(String)}`, or
+ * `{names:Array(String)}` with a point between the two, and says in `database` and `table` what a row is about.
  */
 export function lookAt<Row extends NamedRow>(
   node: ClickHouseNode,
@@ -148,10 +163,12 @@ export function lookAt<Row extends NamedRow>(
   const look = new Look<Row>(
     (all) =>
       node.query<Row>(sql, {
-        params: {
-          databases: [...new Set(all.map(({ database }) => database))],
-          tables: [...new Set(all.map(({ table }) => table))],
-        },
+        params: sql.includes('{names:')
+          ? { names: all.map(({ database, table }) => `${database}.${table}`) }
+          : {
+              databases: [...new Set(all.map(({ database }) => database))],
+              tables: [...new Set(all.map(({ table }) => table))],
+            },
         settings,
       }),
     isPatient ? underWayOn(node).soon : underWayOn(node).now,

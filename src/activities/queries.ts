@@ -42,8 +42,8 @@ const UNIT_STATE = [
   `SELECT 'parts' AS kind, database, table, [toString(countIf(rows > 0)), toString(sum(rows)), toString(sumIf(cityHash64(hash_of_all_files, rows), rows > 0)), toString(sumIf(max_block_number - min_block_number + 1, rows > 0)), ${UNIT_NAMES}] AS facts FROM system.parts WHERE active AND ${OF_TABLES} GROUP BY database, table`,
   UNIT_REPLICA,
 ].join('\nUNION ALL ');
-/** Asks ZooKeeper: on old servers it fails for a table whose nodes are gone, so it is for finished ones. */
-export const REPLICATION = `SELECT database, table, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE ${OF_TABLES}`;
+/** Asks ZooKeeper, on old servers for one table after the other, and fails there for one whose nodes are gone: so of finished tables, and of no other. */
+export const REPLICATION = `SELECT database, table, queue_size AS queue, merges_in_queue AS merges, toUInt32(queue_oldest_time) AS oldest, toUInt32(now()) AS now, active_replicas AS active, total_replicas AS total, log_max_index AS logEnd, log_pointer AS logNext FROM system.replicas WHERE has({names:Array(String)}, concat(database, '.', table))`;
 /** It lists folders, so only of tables that are finished. */
 const UNIT_DETACHED_PARTS = `SELECT database, table, toString(count()) AS parts FROM system.detached_parts WHERE ${OF_TABLES} GROUP BY database, table`;
 const UNIT_DETACHED_TABLE = `SELECT toString(uuid) AS uuid FROM system.detached_tables WHERE database = {database:String} AND table = {table:String}`;

@@ -23,8 +23,8 @@ export function toDigest(row: { parts: string; rows: string; digest: string } | 
 
 const ROLES: CloneRole[] = ['clone', 'making', 'staging', 'held', 'next'];
 
-/** Tables may have thousands of partitions. */
-const MAX_TABLES_OF_PARTITIONS = 16;
+/** At once in looks that may be long: tables have thousands of partitions, and ZooKeeper may be far from a server. */
+const FEW_TABLES = { ...LIGHT, maxTables: 16 };
 
 /** Statements on their way to a node at once: more would wait for a connection, and what was proved would be old. */
 export const MAX_STATEMENTS = 16;
@@ -199,10 +199,7 @@ export class Unit {
   /** What still has to be replaced in the one, or dropped where the other has none. */
   async differingPartitions(from: TableName, to: TableName): Promise<DifferingPartition[]> {
     const { PARTITIONS } = await this.reads();
-    const rows = await lookAt<TableName & Partition>(this.node, PARTITIONS, [from, to], {
-      ...LIGHT,
-      maxTables: MAX_TABLES_OF_PARTITIONS,
-    });
+    const rows = await lookAt<TableName & Partition>(this.node, PARTITIONS, [from, to], FEW_TABLES);
     const of = (name: TableName) => rows.filter((row) => tableKey(row) === tableKey(name));
     return differingPartitions(of(from), of(to));
   }
@@ -262,7 +259,7 @@ export class Unit {
   /** How the live replica stands, the new one before the old one. Asks ZooKeeper by way of the server. */
   async replication(): Promise<Replication | null> {
     const names = [cloneName('next', this.name), this.name];
-    const [row] = await lookAt<ReplicationRow>(this.node, queries.REPLICATION, names, PATIENT);
+    const [row] = await lookAt<ReplicationRow>(this.node, queries.REPLICATION, names, FEW_TABLES);
     if (!row) return null;
     return {
       queue: this.pending(row, row),
@@ -356,7 +353,7 @@ const HELD_BY_US = { replicaPathExists: true, heldByOther: false, partsAgree: nu
 export interface Looking {
   /** That none of our statements runs is known, or does not matter. @default false */
   isAlone?: boolean;
-  /** ZooKeeper's list of parts with those on the disk; of a writable replica nothing else is asked. @default true */
+  /** ZooKeeper's list of parts with those on the disk. Where not, ZooKeeper is asked nothing of a live, writable replica. @default true */
   comparesParts?: boolean;
 }
 

@@ -6,7 +6,6 @@ import {
   continueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
-  patched,
   setCurrentDetails,
   setHandler,
   workflowInfo,
@@ -38,6 +37,8 @@ export interface ShardInput {
   policy: Policy;
   /** Only what failed and matches; none: everything. */
   again?: string[];
+  /** Batches under way at once. @default 2 */
+  window?: number;
   /** Told to the parent so many times at most: each is an event in its history. */
   reports: number;
   /** Where the run before this one stopped, with what it had counted. */
@@ -68,8 +69,8 @@ export interface ShardResult extends ShardProgress {
   problem: Problem | null;
 }
 
-/** Batches under way at once: as many tables as a worker takes at once by default, and work while the last ones of a batch end. */
-const WINDOW = 6;
+/** Batches under way at once in a run that was started when nothing told it. */
+const OLD_WINDOW = 2;
 
 /**
  * The tables of one shard of a large plan, in batches, pass after pass. Its history holds numbers and the first failures;
@@ -85,7 +86,6 @@ class Shard {
   private readonly passes: readonly Pass[];
   private steps = 0;
   private readonly every: number;
-  private readonly window = patched('six-batches-at-once') ? WINDOW : 2;
 
   constructor(private readonly input: ShardInput) {
     const { policy, shard, isBeside, from } = input;
@@ -145,7 +145,7 @@ class Shard {
         }
       }
     };
-    await Promise.all(Array.from({ length: pass === 'objects' ? 1 : this.window }, lane));
+    await Promise.all(Array.from({ length: pass === 'objects' ? 1 : (this.input.window ?? OLD_WINDOW) }, lane));
     if (failures.length > 0) throw failures[0];
     if (this.cursor.batch >= last) return;
     // It would go with the run that ends.

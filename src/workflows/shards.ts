@@ -19,6 +19,14 @@ import type { Execution } from './units.js';
 const MAX_REPORTS = 200;
 const MAX_REPORTS_OF_SHARD = 20;
 
+/**
+ * Batches under way at once in a shard: with 6 there are more tables than a worker takes at once by default. In all shards
+ * together fewer than a worker has places for activities, where others wait to be fenced.
+ */
+const MAX_WINDOW = 6;
+const MIN_WINDOW = 2;
+const MAX_BATCHES = 60;
+
 /** A large plan, which is executed by a child a shard, each with a history of its own. */
 export class Shards {
   private readonly results = new Map<string, ShardProgress>();
@@ -50,6 +58,7 @@ export class Shards {
     const results = await Promise.all(
       stored.shards.map(async (shard) => {
         const reports = Math.min(MAX_REPORTS_OF_SHARD, Math.max(2, Math.floor(MAX_REPORTS / stored.shards.length)));
+        const window = Math.min(MAX_WINDOW, Math.max(MIN_WINDOW, Math.floor(MAX_BATCHES / stored.shards.length)));
         const ref = { hash: stored.hash, index: stored.index };
         const input = {
           run,
@@ -57,6 +66,7 @@ export class Shards {
           shard,
           isBeside: stored.isBeside,
           policy,
+          window,
           reports,
           ...(again ? { again } : {}),
         };

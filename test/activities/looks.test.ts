@@ -127,4 +127,34 @@ describe('looks at many tables at once', () => {
     await release();
     expect(await again).toHaveLength(1);
   });
+
+  it('go in several queries where the names are longer than a server takes', async () => {
+    const { node, asked, release } = fakeNode();
+    const name = (index: number) => `${index}`.padStart(30_000, 'é');
+    const all = Promise.all([0, 1, 2, 3].map((index) => lookAt<Row>(node, 'q', [t(name(index))])));
+    for (let turn = 0; turn < 8; turn++) await release();
+    expect((await all).map((rows) => rows.length)).toEqual([1, 1, 1, 1]);
+    expect(asked.map((tables) => tables.length)).toEqual([1, 1, 1, 1]);
+  });
+
+  it('go in queries of so many as they say', async () => {
+    const { node, asked, release } = fakeNode();
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    const all = Promise.all(names.map((name) => lookAt<Row>(node, 'q', [t(name)], { maxTables: 2 })));
+    for (let turn = 0; turn < 4; turn++) await release();
+    await all;
+    expect(asked).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
+  });
+
+  it('are of their own tables alone where they ask for names: none of another database', async () => {
+    const asked: unknown[] = [];
+    const query = async (_: string, { params }: StatementOptions = {}) => {
+      asked.push(params);
+      return [];
+    };
+    const node = { query } as unknown as ClickHouseNode;
+    const sql = '{names:Array(String)}';
+    await Promise.all([lookAt<Row>(node, sql, [t('a', 'd1')]), lookAt<Row>(node, sql, [t('b', 'd2')])]);
+    expect(asked).toEqual([{ names: ['d1.a', 'd2.b'] }]);
+  });
 });

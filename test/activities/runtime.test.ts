@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { freshness, HEARTBEAT_THROTTLE_MS } from '../../src/activities/runtime.js';
+import { freshness, HEARTBEAT_THROTTLE_MS, pollMs } from '../../src/activities/runtime.js';
 
 describe('how long a process may stand still', () => {
   it.each([1_000, 2_000, 3_000, 10_000, 30_000, 600_000])('with a heartbeat time-out of %i ms', (timeoutMs) => {
@@ -18,4 +18,12 @@ describe('how long a process may stand still', () => {
   ])('%i ms: every %i ms, %i ms', (timeoutMs, tickMs, standstillMs) => {
     expect(freshness(timeoutMs)).toEqual({ tickMs, standstillMs });
   });
+});
+
+it.each([
+  [0, 200],
+  [900, 300],
+  [600_000, 2_000],
+])('after %i ms of waiting, it is looked again %i ms later', (waitedMs, ms) => {
+  expect(pollMs(waitedMs)).toBe(ms);
 });

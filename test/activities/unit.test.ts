@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { cloneName } from '../../src/domain/names.js';
 import type { PlanItem } from '../../src/domain/plan.js';
 import { ServerError, type Ports } from '../../src/ports.js';
 import { detachedContext } from '../../src/activities/runtime.js';
@@ -127,5 +128,52 @@ describe('before a statement of the plan is sent', () => {
     await first;
     vi.advanceTimersByTime(2_000);
     await refused;
+  });
+});
+
+describe('what is observed of a table that a conversion fills', () => {
+  const observe = async (readonly: '0' | '1', comparesParts: boolean) => {
+    const asked: string[] = [];
+    const name = { database: '_recovery', table: cloneName('next', { database: 'd', table: 't' }).table };
+    const replica = [readonly, '0', '0', '0', '0', '0', '/tables/t', 'r1'];
+    const node = {
+      ref: { name: 'n1' },
+      query: async (sql: string) =>
+        sql.includes('AS kind')
+          ? [
+              { ...name, kind: 'table', facts: ['ReplicatedMergeTree', ''] },
+              { ...name, kind: 'replica', facts: replica },
+            ]
+          : [],
+      execute: async () => undefined,
+    };
+    const children = async (path: string) => {
+      asked.push(path);
+      return path.endsWith('/parts') ? [] : ['is_active', 'parts'];
+    };
+    const cluster = { node: () => node, keeper: { children }, topology: { nodes: [] } };
+    const ports = { cluster: () => cluster, sha256: () => '0'.repeat(64) } as unknown as Ports;
+    const item = { database: 'd', table: 't', node: node.ref, replicated: true, statements: [], keeperPath: null };
+    const unit = new Unit(ports, 'c', item as unknown as PlanItem, detachedContext());
+    const seen = await unit.observe(false, { isAlone: true, comparesParts });
+    return { asked, keeper: seen.keeper };
+  };
+
+  it('is asked of ZooKeeper as long as it is read-only: another server may hold its path', async () => {
+    const { asked, keeper } = await observe('1', false);
+    expect(asked).toEqual(['/tables/t/replicas/r1']);
+    expect(keeper).toMatchObject({ replicaPathExists: true, heldByOther: true, partsAgree: null });
+  });
+
+  it('is known from the server alone once it is writable', async () => {
+    const { asked, keeper } = await observe('0', false);
+    expect(asked).toEqual([]);
+    expect(keeper).toMatchObject({ replicaPathExists: true, heldByOther: false, partsAgree: null });
+  });
+
+  it('is compared with what ZooKeeper lists where it is validated', async () => {
+    const { asked, keeper } = await observe('0', true);
+    expect(asked).toEqual(['/tables/t/replicas/r1', '/tables/t/replicas/r1/parts']);
+    expect(keeper).toMatchObject({ heldByOther: false, parts: 0 });
   });
 });

@@ -85,6 +85,31 @@ describe('a read', () => {
     expect(await Promise.all([read(), read(), read()])).toEqual(Array(3).fill([{ n: '1' }]));
   });
 
+  it.each([
+    ['a table that was renamed just now: it is sent again', 'd.t', 2],
+    ['one that an old server does not have: once is enough', 'system.user_directories', 1],
+    ['one of the server that is not what is read: it is sent again', 'system.query_log', 2],
+  ])('of an old server that misses %s', async (_, missing, times) => {
+    let calls = 0;
+    const fake = await fakeServer((_sql, request, response) => {
+      const isNew = request.url?.includes('param_t');
+      if (!isNew && ++calls > 1) return response.end('{"n":"1"}\n');
+      response.writeHead(500, { 'Content-Type': 'text/plain' });
+      response.end(
+        isNew
+          ? 'Code: 115, e.displayText() = DB::Exception: Unknown setting param_t, e.what() = DB::Exception'
+          : `Code: 60, e.displayText() = DB::Exception: Table ${missing} doesn't exist., e.what() = DB::Exception`,
+      );
+    });
+    const sql = `SELECT {t:String} AS n FROM system.${missing.startsWith('system.user') ? 'user_directories' : 'tables'}`;
+    const outcome = await nodeAt(fake.url)
+      .query(sql, { params: { t: 'x' } })
+      .catch((error: unknown) => error);
+    if (times === 1) expect(outcome).toMatchObject({ code: 60 });
+    else expect(outcome).toEqual([{ n: '1' }]);
+    expect(calls).toBe(times);
+  });
+
   it('is sent again, once, when the connection is reset', async () => {
     let calls = 0;
     const fake = await fakeServer((_, request, response) => {

@@ -48,8 +48,6 @@ const STATEMENT_SETTINGS: ClickHouseSettings = { wait_end_of_query: 1 };
 const UNKNOWN_SETTING = 115;
 /** Of those servers a read of system.tables fails when any table is renamed or detached at that moment (seen on 18.16.1). */
 const UNKNOWN_TABLE = 60;
-/** A table of the server's own, which it does not have at any other moment either. */
-const UNKNOWN_SYSTEM_TABLE = /Table system\./;
 const OLD_RETRY_MS = 50;
 const OLD_RETRIES = 20;
 
@@ -114,7 +112,9 @@ export function createNode(ref: NodeRef, connection: NodeConnection): ClosableNo
     if (error instanceof RecoveryError) return false;
     if (!wasOld && error.code === UNKNOWN_SETTING) return (opened.old = true);
     if (!wasOld || error.code !== UNKNOWN_TABLE || !sql.includes('FROM system.')) return false;
-    if (UNKNOWN_SYSTEM_TABLE.test(error.message)) return false;
+    // What is read is not there at any other moment either.
+    const missing = /Table (system\.\w+)/.exec(error.message)?.[1];
+    if (missing !== undefined && sql.includes(missing)) return false;
     await delay(OLD_RETRY_MS);
     return retries < OLD_RETRIES;
   }
