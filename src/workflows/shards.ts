@@ -20,12 +20,12 @@ const MAX_REPORTS = 200;
 const MAX_REPORTS_OF_SHARD = 20;
 
 /**
- * Batches under way at once in a shard: with 6 there are more tables than a worker takes at once by default. In all shards
- * together fewer than a worker has places for activities, where others wait to be fenced.
+ * Batches under way at once in a shard: with 6 there are more tables than a worker takes at once of one by default. In all
+ * shards together so many as one worker has the memory for, where two in each shard are not more.
  */
 const MAX_WINDOW = 6;
 const MIN_WINDOW = 2;
-const MAX_BATCHES = 60;
+const MAX_BATCHES = 12;
 
 /** A large plan, which is executed by a child a shard, each with a history of its own. */
 export class Shards {
