@@ -12,6 +12,17 @@ const MAX_INLINE_BYTES = 100 * 1024;
 /** Tables that one activity brings to their end. */
 export const BATCH_TABLES = 50;
 
+const MAX_AT_ONCE = 6;
+const MIN_AT_ONCE = 2;
+const MAX_AT_ONCE_IN_ALL = 12;
+
+/**
+ * Batches under way at once in each of so many shards. Six have more tables than a worker takes at once of a shard by
+ * default; one worker may have those of all shards, in its memory.
+ */
+export const batchesAtOnce = (shards: number) =>
+  Math.min(MAX_AT_ONCE, Math.max(MIN_AT_ONCE, Math.floor(MAX_AT_ONCE_IN_ALL / shards)));
+
 /** Of warnings, refusals and the like that a history has: the stored plan has all. */
 const MAX_LINES = 20;
 

@@ -8,7 +8,7 @@ import {
 } from '@temporalio/workflow';
 import { RecoveryError } from '../domain/errors.js';
 import type { StageName } from '../domain/report.js';
-import type { StoredPlan } from '../domain/stored-plan.js';
+import { batchesAtOnce, type StoredPlan } from '../domain/stored-plan.js';
 import { addTallies, NO_TALLY, type Tally } from '../domain/tally.js';
 import { lostShard, recoverShard, type ShardProgress, type ShardResult, type StageTimes } from './recover-shard.js';
 import { pauseSignal, resumeSignal, shardProgressSignal } from './signals.js';
@@ -18,14 +18,6 @@ import type { Execution } from './units.js';
 /** Reports of progress that a history takes for one pass over the plan: each is an event, and a task of some more. */
 const MAX_REPORTS = 200;
 const MAX_REPORTS_OF_SHARD = 20;
-
-/**
- * Batches under way at once in a shard: with 6 there are more tables than a worker takes at once of one by default. In all
- * shards together so many as one worker has the memory for, where two in each shard are not more.
- */
-const MAX_WINDOW = 6;
-const MIN_WINDOW = 2;
-const MAX_BATCHES = 12;
 
 /** A large plan, which is executed by a child a shard, each with a history of its own. */
 export class Shards {
@@ -58,7 +50,6 @@ export class Shards {
     const results = await Promise.all(
       stored.shards.map(async (shard) => {
         const reports = Math.min(MAX_REPORTS_OF_SHARD, Math.max(2, Math.floor(MAX_REPORTS / stored.shards.length)));
-        const window = Math.min(MAX_WINDOW, Math.max(MIN_WINDOW, Math.floor(MAX_BATCHES / stored.shards.length)));
         const ref = { hash: stored.hash, index: stored.index };
         const input = {
           run,
@@ -66,7 +57,7 @@ export class Shards {
           shard,
           isBeside: stored.isBeside,
           policy,
-          window,
+          window: batchesAtOnce(stored.shards.length),
           reports,
           ...(again ? { again } : {}),
         };

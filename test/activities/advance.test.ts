@@ -61,3 +61,22 @@ describe('whether a statement of ours still runs', () => {
     expect(asked).toEqual([true, true, false]);
   });
 });
+
+describe('what ZooKeeper lists of the parts', () => {
+  it.each([
+    ['restore-replica', true],
+    ['conversion', false],
+  ])('%s: compared with those on the disk before a step is chosen: %s', async (method, compared) => {
+    const asked: (boolean | undefined)[] = [];
+    const parts = { parts: 1, rows: 10, digest: '7' };
+    const unit = {
+      ...{ name: { database: 'd', table: 't' }, item: { node: { name: 'n1' } } },
+      observe: async (_: boolean, { comparesParts }: Looking) => {
+        asked.push(comparesParts);
+        return { running: null, clone: parts };
+      },
+    } as unknown as Unit;
+    await advance(unit, detachedContext(), { method } as Goal, false, 'clone');
+    expect(asked).toEqual([compared]);
+  });
+});

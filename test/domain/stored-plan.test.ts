@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { problem } from '../../src/domain/errors.js';
 import { hasWork, nothingToDo } from '../../src/domain/plan.js';
-import { BATCH_TABLES, isLarge, splitPlan, summaryOf } from '../../src/domain/stored-plan.js';
+import { batchesAtOnce, BATCH_TABLES, isLarge, splitPlan, summaryOf } from '../../src/domain/stored-plan.js';
 import { addTallies, MAX_FAILURES, NO_TALLY, tallyOf, type TalliedUnit } from '../../src/domain/tally.js';
 import { beside, N1, N2, planOf, refused, table, view } from '../workflow/fakes.js';
 
@@ -96,4 +96,14 @@ describe('a tally', () => {
     const tally = tallyOf(Array.from({ length: 1_000 }, () => broken('INTERNAL')));
     expect([tally.failed, tally.failures.length]).toEqual([1_000, MAX_FAILURES]);
   });
+});
+
+it.each([
+  [1, 6],
+  [2, 6],
+  [4, 3],
+  [5, 2],
+  [100, 2],
+])('of %i shards, each has %i batches under way at once', (shards, batches) => {
+  expect(batchesAtOnce(shards)).toBe(batches);
 });
